@@ -1,0 +1,40 @@
+"""nexus-supervisor: launch multi-worker daemons and change their configuration while they serve.
+
+The public names, nothing else. Each is imported when it is first used, so that nobody pays for what they don't use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nexus_supervisor.agent import Agent, Snapshot, current
+    from nexus_supervisor.models.marks import HashedSecret, References, RestartRequired, Secret, Unique, Widens
+
+__all__ = [
+    "Agent",
+    "HashedSecret",
+    "References",
+    "RestartRequired",
+    "Secret",
+    "Snapshot",
+    "Unique",
+    "Widens",
+    "current",
+]
+
+_AGENT = frozenset({"Agent", "Snapshot", "current"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    found = getattr(import_module(f"{__name__}.agent" if name in _AGENT else f"{__name__}.models.marks"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

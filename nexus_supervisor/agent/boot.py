@@ -1,0 +1,102 @@
+"""A worker's first steps: ``python -m nexus_supervisor.agent.boot FD``.
+
+Decided here: the order in which a fresh process becomes a worker: descriptors, the first version, then the program. Not
+decided here: what the program does. The process starts with one socket and stdio; all else arrives over that socket.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+
+from setproctitle import setproctitle
+
+from nexus_supervisor.agent import Agent, log
+from nexus_supervisor.agent.building import Builder
+from nexus_supervisor.agent.context import serve_from
+from nexus_supervisor.agent.drain import DrainState
+from nexus_supervisor.agent.parent import Parent
+from nexus_supervisor.agent.program import load_program
+from nexus_supervisor.agent.shared import SharedCounters
+from nexus_supervisor.agent.staging import Staging
+from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, FromWorker, Start, ToWorker
+from nexus_supervisor.core.trust import Floor, Trust
+from nexus_supervisor.errors import NexusError, ProtocolError, UsageError
+from nexus_supervisor.wire import Wire, close_all
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Be a worker until it is drained; return its exit status."""
+    if len(arguments) != 1 or not arguments[0].isdecimal():
+        sys.stderr.write("usage: python -m nexus_supervisor.agent.boot FD (started by nexus-supervisor only)\n")
+        return UsageError.exit_code
+    for meant_for_the_group in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(meant_for_the_group, signal.SIG_IGN)
+    try:
+        return _work(_connect(int(arguments[0])))
+    except NexusError as error:
+        sys.stderr.write(f"nexus worker: {error}\n")
+        return error.exit_code
+
+
+def _connect(descriptor: int) -> Wire[ToWorker, FromWorker]:
+    connection = socket.socket(fileno=descriptor)
+    connection.settimeout(None)
+    connection.set_inheritable(False)  # what the program starts must not hide our death
+    return Wire(connection, TO_WORKER, FROM_WORKER)
+
+
+def _work(wire: Wire[ToWorker, FromWorker]) -> int:
+    received = wire.receive()
+    if received is None:
+        return 0
+    start, descriptors = received
+    if not isinstance(start, Start) or len(descriptors) != len(start.listeners) + 1:
+        close_all(descriptors)
+        message = "the first message must be Start, with the listeners and the counters beside it"
+        raise ProtocolError(message)
+    setproctitle(f"nexus: {start.slot}")
+    log.configure(start.log_level, start.log_format, start.slot)
+    sys.path.insert(0, start.directory)
+    agent, parent = _introduce(wire, start, descriptors)
+    wire.send(Booted(start.slot, start.incarnation))
+    signal.signal(signal.SIGTERM, lambda *_: parent.drain())
+    serve_from(parent.holder)
+    try:
+        if parent.begin():
+            _run(agent)
+    finally:
+        agent.drain.begin(start.drain_timeout_seconds)  # whatever the program left running has until then
+    parent.finish()
+    return 0
+
+
+def _introduce(wire: Wire[ToWorker, FromWorker], start: Start, descriptors: list[int]) -> tuple[Agent, Parent]:
+    """Make the agent and its parent from what arrived."""
+    *listening, memory = descriptors
+    listeners = tuple(socket.socket(fileno=descriptor) for descriptor in listening)
+    try:
+        counters = SharedCounters(memory, rows=start.counter_rows, slots=start.slots, slot_number=start.slot_number)
+    finally:
+        close_all([memory])
+    trust = Trust(start.audience, start.public_key)
+    staging = Staging(trust, Floor(start.floor, None), Builder(start.program), start.pepper)
+    drain = DrainState()
+    parent = Parent(wire, start, staging, drain)
+    return Agent(start, listeners, parent, counters, drain), parent
+
+
+def _run(agent: Agent) -> None:
+    """Load the program and call it; what exists by then is left out of later garbage collections."""
+    program = load_program(agent.program)
+    gc.collect()
+    gc.freeze()
+    program(agent)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""Programs: from a name in the settings to the function that serves.
+
+Decided here: how a program is found and how its absence is explained. Not decided here: what it does with its Agent.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, cast
+
+from nexus_supervisor.core.spelling import suggestion
+from nexus_supervisor.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nexus_supervisor.agent import Agent
+
+__all__ = ["GROUP", "load_object", "load_program"]
+
+GROUP = "nexus_supervisor.workers"
+"""The entry point group of worker programs: users register theirs exactly as ours are."""
+
+
+def load_program(name: str) -> Callable[[Agent], object]:
+    """Return the function of a program: an entry point's name, or ``MODULE:ATTR``; raise UsageError."""
+    if ":" in name:
+        found: Any = load_object(name, "program")
+    else:
+        registered = {point.name: point for point in entry_points(group=GROUP)}
+        if name not in registered:
+            raise UsageError(_unknown(name, sorted(registered)))
+        found = registered[name].load()
+    if not callable(found):
+        message = f"program {name!r} must be a function that takes the Agent, found {type(found).__name__}"
+        raise UsageError(message)
+    return cast("Callable[[Agent], object]", found)
+
+
+def load_object(path: str, what: str) -> Any:
+    """Return what ``MODULE:ATTR`` names; raise UsageError where there is no such module or attribute.
+
+    An error inside the module is the module's own and is raised as it is.
+    """
+    module_name, _, attributes = path.partition(":")
+    if not module_name or not attributes:
+        message = f"{what} {path!r} must be MODULE:ATTR, such as shop.web:app"
+        raise UsageError(message)
+    try:
+        found: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        message = f"{what} {path!r}: there is no module {error.name!r} in DIR or on the import path"
+        raise UsageError(message) from error
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError as error:
+            message = f"{what} {path!r}: module {module_name!r} has no attribute {attributes!r}"
+            raise UsageError(message) from error
+    return found
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    nearest = suggestion(name, known)
+    advice = f"did you mean {nearest!r}?" if nearest else f"known are {', '.join(known)}, or MODULE:ATTR"
+    return f"no worker program is called {name!r}: {advice}"

@@ -1,0 +1,195 @@
+"""Staging: from an offered version to one that can be activated by one assignment.
+
+Decided here: the order of checks (signature, form, audience and version; then the content against what was signed; then
+the models) and what is kept to build the next version from. Not decided here: which manifest may follow which
+(``core/trust.py``), and how messages arrive (``parent.py``).
+
+An offer that is refused changes nothing but the floor, which only a verified manifest can raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nexus_supervisor.agent.building import NOTHING, Builder, Built
+from nexus_supervisor.agent.snapshot import Snapshot
+from nexus_supervisor.core.codec import unpack
+from nexus_supervisor.core.delta import decode as decode_delta
+from nexus_supervisor.core.trust import Distrust, Floor, Judgement, Reason, Trust
+from nexus_supervisor.errors import NexusError, ProtocolError
+from nexus_supervisor.models.marks import keyed_digest
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.content import Delta, Digest, Version
+    from nexus_supervisor.core.messages import Stage
+
+__all__ = ["MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Raw", "Refusal", "Staging"]
+
+NOT_APPLICABLE = "not_applicable"
+"""The reason of a refusal where an offer doesn't fit what this worker holds."""
+
+MODEL = "model"
+"""The reason of a refusal where what was offered can't be built."""
+
+Raw = bytes | memoryview
+
+Derive = Callable[[Snapshot, "Snapshot | None"], Any]
+"""Makes what a program derives from a snapshot; the second one is the snapshot before, to start from, or None."""
+
+
+class Refusal(NexusError):
+    """Say that an offer is refused, with one word for programs and a sentence without secrets."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Hold one version that is verified and built."""
+
+    judgement: Judgement
+    built: Built
+    snapshot: Snapshot
+
+    @property
+    def version(self) -> Version:
+        """Return the number of the version."""
+        return self.judgement.manifest.version
+
+    @property
+    def digest(self) -> Digest:
+        """Return the digest of what was built."""
+        return self.built.content.digest
+
+
+class Staging:
+    """Hold the current and the staged version and the content before, and judge what is offered."""
+
+    def __init__(self, trust: Trust, floor: Floor, builder: Builder, pepper: bytes) -> None:
+        self._trust, self._floor = trust, floor
+        self._builder, self._pepper = builder, pepper
+        self._derive: Derive | None = None
+        self.current: Offer | None = None
+        self.staged: Offer | None = None
+        self._previous = NOTHING
+
+    def stage(self, message: Stage, payload: Raw | None, secrets: Raw | None) -> Offer:
+        """Verify an offer and build it beside the current version; raise Refusal."""
+        judgement = self._judge(message)
+        for known in (self.current, self.staged):
+            if known is not None and known.judgement.sha256 == judgement.sha256:
+                return known
+        try:
+            built = self._build(judgement, message, payload, secrets)
+        except Distrust as error:
+            raise Refusal(error.reason, str(error)) from error
+        except ProtocolError as error:
+            raise Refusal(NOT_APPLICABLE, str(error)) from error
+        except NexusError as error:
+            raise Refusal(MODEL, str(error)) from error
+        snapshot = Snapshot(judgement.manifest.version, built.content.digest, built.sections, built.daemon, built.rows)
+        offer = Offer(judgement, built, snapshot)
+        self._add_derived(offer)
+        self.staged = offer
+        return offer
+
+    def activate(self, version: Version) -> Offer:
+        """Make the staged version the current one, once; raise Refusal where it isn't staged."""
+        if self.current is not None and self.current.version == version:
+            return self.current
+        if self.staged is None or self.staged.version != version:
+            message = f"version {version} is not staged here"
+            raise Refusal(NOT_APPLICABLE, message)
+        self._previous = NOTHING if self.current is None else self.current.built
+        self.current, self.staged = self.staged, None
+        return self.current
+
+    def discard(self, version: Version) -> None:
+        """Forget the staged version, if it is this one."""
+        if self.staged is not None and self.staged.version == version:
+            self.staged = None
+
+    def derive(self, derive: Derive) -> None:
+        """Build what a program derives, for what is held now and for every offer from now on."""
+        self._derive = derive
+        for offer in (self.current, self.staged):
+            if offer is not None:
+                self._add_derived(offer)
+
+    def _judge(self, message: Stage) -> Judgement:
+        """Verify the manifest. The current version may be offered again, whatever was verified since."""
+        current = self.current
+        again = current is not None and current.version == message.version
+        floor = current.judgement.floor if current is not None and again else self._floor
+        try:
+            judgement = self._trust.judge(message.manifest, message.signature, floor)
+        except Distrust as error:
+            raise Refusal(error.reason, str(error)) from error
+        if judgement.manifest.version != message.version:
+            text = f"version {message.version} was offered with the manifest of version {judgement.manifest.version}"
+            raise Refusal(Reason.malformed, text)
+        if not again:
+            self._floor = judgement.floor
+        return judgement
+
+    def _build(self, judgement: Judgement, message: Stage, payload: Raw | None, secrets: Raw | None) -> Built:
+        base = self._base(message.base)
+        content = base.content if payload is None else base.content.after(_matching(payload, message.base))
+        self._trust.check_content(judgement.manifest, content)
+        table = base.secrets if secrets is None else self._secret_values(secrets, base.secrets)
+        near = self._near(message.base, base)
+        return self._builder.build(content, near, table, message.cells)
+
+    def _base(self, digest: Digest | None) -> Built:
+        """Return the content that a payload is against: whichever of those held has this digest."""
+        if digest is None:
+            return NOTHING
+        held = [offer.built for offer in (self.current, self.staged) if offer is not None]
+        for built in (*held, self._previous):
+            if built.content.digest == digest:
+                return built
+        message = f"the payload is against content {digest[:12]}, which this worker doesn't hold"
+        raise ProtocolError(message)
+
+    def _near(self, digest: Digest | None, base: Built) -> Built:
+        """Return what to share models with: the base, or for whole content what runs now."""
+        return self.current.built if digest is None and self.current is not None else base
+
+    def _secret_values(self, raw: Raw, known: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the table of values by digest; a value that isn't what was signed is refused."""
+        table = unpack(raw)
+        if not isinstance(table, dict):
+            message = "the secret values must be a map"
+            raise ProtocolError(message)
+        for digest, value in table.items():
+            if not isinstance(digest, str) or not isinstance(value, str):
+                message = "the secret values must be text by digest"
+                raise ProtocolError(message)
+            if known.get(digest) != value and digest != keyed_digest(self._pepper, value):
+                message = "a secret value is not the one whose digest was signed"
+                raise Distrust(Reason.digest_mismatch, message)
+        return table
+
+    def _add_derived(self, offer: Offer) -> None:
+        if self._derive is None:
+            return
+        before = self.current.snapshot if self.current is not None and self.current is not offer else None
+        try:
+            derived = self._derive(offer.snapshot, before)
+        except (Exception, SystemExit) as error:
+            message = f"the program's derived values can't be built: {type(error).__name__}"
+            raise Refusal(MODEL, message) from error
+        offer.snapshot.__dict__["derived"] = derived
+
+
+def _matching(payload: Raw, base: Digest | None) -> Delta:
+    """Return the delta of a payload; raise ProtocolError where it is against something else than was said."""
+    change = decode_delta(payload)
+    if change.base != base:
+        message = "the payload is against another content than its message says"
+        raise ProtocolError(message)
+    return change

@@ -1,0 +1,44 @@
+"""``status`` and ``workers``: what runs.
+
+Decided here: which part of the status is shown. Not decided here: how (``render.py``).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from nexus_supervisor.cli import render, terminal
+from nexus_supervisor.cli.options import json_option, with_directory
+from nexus_supervisor.client import ControlClient
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["status", "workers"]
+
+
+@click.command
+@with_directory(argument=True)
+@json_option
+def status(directory: Path, *, as_json: bool) -> None:
+    """Show what runs, what is held and what was refused. Exits with 0 whenever the supervisor answers."""
+    document = ControlClient(directory).status()
+    if as_json:
+        terminal.show_json(document)
+    else:
+        terminal.show_page(render.status_page(document, time.time()))
+
+
+@click.command
+@with_directory(argument=False)
+@json_option
+def workers(directory: Path, *, as_json: bool) -> None:
+    """Show the workers: slot, process, version and counts."""
+    document = ControlClient(directory).status()
+    if as_json:
+        terminal.show_json(document.get("workers", []))
+    else:
+        terminal.show_page(render.workers_page(document, time.time()))

@@ -1,0 +1,82 @@
+"""Where text goes: stdout for results, stderr for what went wrong; tables and colors only in a terminal.
+
+Decided here: plain or drawn, and the colors of the tones. Not decided here: what is shown (``render.py``). ``NO_COLOR``
+is honored by rich.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nexus_supervisor.cli.escape import escaped
+from nexus_supervisor.cli.render import Page, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["progress", "say", "show_json", "show_json_line", "show_page"]
+
+_STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
+
+
+def say(line: object, *, err: bool = False) -> None:
+    """Print one line, escaped."""
+    click.echo(escaped(line), err=err)
+
+
+def show_json(document: Any) -> None:
+    """Print one document; everything beyond ASCII is escaped."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def show_json_line(document: Any) -> None:
+    """Print one document in one line, at once."""
+    click.echo(json.dumps(document, separators=(",", ":")))
+    sys.stdout.flush()
+
+
+def show_page(page: Page) -> None:
+    """Print a page: drawn in a terminal, aligned plain text elsewhere."""
+    if sys.stdout.isatty():
+        _draw(page)
+    else:
+        click.echo(plain(page), nl=False)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Show on a terminal that something is being waited for."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(escaped(text))):
+        yield
+
+
+def _draw(page: Page) -> None:
+    """Draw a page with rich. Cells are texts, never markup: brackets in a name mean nothing."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if page.facts:
+        facts = Table.grid(padding=(0, 2))
+        for label, cell in page.facts:
+            facts.add_row(Text(label, "dim"), Text(cell.text, _STYLES[cell.tone]))
+        console.print(facts)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in page.columns:
+        table.add_column(column, justify="right" if column in page.numeric else "left")
+    for row in page.rows:
+        table.add_row(*(Text(cell.text, _STYLES[cell.tone]) for cell in row))
+    console.print(table)

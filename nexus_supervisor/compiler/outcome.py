@@ -1,0 +1,99 @@
+"""Parts of a verdict: which keys are live, which secrets travel, and how long its lists may be.
+
+Decided here: the bounds of what one message may list, and that secrets are those of exactly the content that may go
+live. Not decided here: the verdict itself (``compile.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nexus_supervisor.compiler.daemonfile import stored_admin_token
+from nexus_supervisor.core import canonical
+from nexus_supervisor.core.changes import BUILT_IN, is_stored_secret
+from nexus_supervisor.core.problems import Problem
+from nexus_supervisor.core.settings import LIVE_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nexus_supervisor.compiler.adopted import Running
+    from nexus_supervisor.compiler.daemonfile import DaemonFile
+    from nexus_supervisor.compiler.survey import Survey
+    from nexus_supervisor.core.content import Content
+
+__all__ = ["bounded", "listed", "live_keys", "secrets_of"]
+
+MAX_LISTED = 2_000
+"""How many names one message lists; a delta has them all."""
+
+_MAX_PROBLEM_CHARACTERS = 128 * 1024
+
+
+def live_keys(overrides: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the live keys by section; what is given from elsewhere than daemon.toml is never pending."""
+    return {BUILT_IN: (*LIVE_KEYS, *_leaves(overrides, ""))}
+
+
+def _leaves(tables: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def bounded(problems: Sequence[Problem], most: int) -> tuple[Problem, ...]:
+    """Return problems in order of file and line, without repetition, as many as one message may hold."""
+    ordered = sorted(set(problems), key=lambda one: (one.file, one.line, one.key, one.message))
+    taken: list[Problem] = []
+    room = _MAX_PROBLEM_CHARACTERS
+    for problem in ordered[:most]:
+        room -= len(str(problem))
+        if room < 0:
+            break
+        taken.append(problem)
+    if (more := len(ordered) - len(taken)) > 0:
+        taken.append(Problem("", 0, "", "limit", f"{more} more problems are not shown: mend these first"))
+    return tuple(taken)
+
+
+def listed(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return names as ``section.name``, as many as one message may hold; a section ``""`` leaves names as they are."""
+    every = [f"{section}.{name}" if section else name for section in sorted(names) for name in sorted(names[section])]
+    return tuple(every[:MAX_LISTED])
+
+
+def secrets_of(content: Content, survey: Survey, daemon: DaemonFile, running: Running) -> Mapping[str, str]:
+    """Return the values, by digest, of every secret in a content that travels.
+
+    Entries that are as their files hold them have the values that were resolved with the file; what is held has those
+    that run.
+    """
+    secrets: dict[str, str] = {}
+    for name, shelf in survey.shelves.items():
+        section = content.sections.get(name)
+        if section is None:
+            continue
+        for path in shelf.with_secrets:
+            sheet = shelf.sheets[path]
+            entry = section.entries.get(sheet.name or "")
+            if entry is not None and sheet.entry is not None and entry.digest == sheet.entry.digest:
+                secrets.update(sheet.secrets)
+        if running.secrets:
+            for _, _, there in shelf.entries.differing(section.entries):
+                if there is not None:
+                    secrets.update(_known(canonical.decode(there.body), running.secrets))
+    secrets.update(_known(stored_admin_token(content), {**running.secrets, **daemon.secrets}))
+    return secrets
+
+
+def _known(value: Any, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the stored secrets inside a plain value, as far as they are known."""
+    if is_stored_secret(value):
+        return {value["digest"]: values[value["digest"]]} if value["digest"] in values else {}
+    found: dict[str, str] = {}
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        found.update(_known(item, values))
+    return found

@@ -1,0 +1,79 @@
+"""Answers that wait until they are true.
+
+Decided here: when a request may be answered: its version is complete on disk, and nothing uses an older one where that
+was asked. Not decided here: the answer itself (``says.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexus_supervisor.core import says
+from nexus_supervisor.core.board import Board
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.effects import Outcome
+from nexus_supervisor.core.events import Archived, RestartAsked
+from nexus_supervisor.core.lifecycle import Life
+from nexus_supervisor.core.looking import Rider
+
+__all__ = ["Answers"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """Hold one answer and the version that it speaks of."""
+
+    rider: Rider
+    outcome: Outcome
+    version: Version
+
+
+class Answers:
+    """Hold answers back until they are true."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._closing: list[_Closing] = []
+        self._daemon_ready = False
+
+    def riders(self) -> tuple[Rider, ...]:
+        """Return the requests whose answer waits."""
+        return tuple(closing.rider for closing in self._closing)
+
+    def clear(self) -> None:
+        """Forget every answer; the caller has given others."""
+        self._closing.clear()
+
+    def archived(self, event: Archived) -> None:
+        if event.failure is not None:
+            self._board.announce(says.archive_failed(event.version, event.failure))
+        else:
+            self._board.announce(says.archived(event.version))
+        self._board.archived = event.version
+
+    def finish(self) -> None:
+        """Answer requests whose version is complete, and say once that the daemon is."""
+        count = sum(1 for process in self._board.roster.live() if process.life is Life.READY)
+        if not self._daemon_ready and self._board.archived is not None and count >= len(self._board.roster.slots):
+            self._daemon_ready = True
+            self._board.announce(says.daemon_ready(self._board.history.version, count))
+        for closing in list(self._closing):
+            if self._complete(closing):
+                self._closing.remove(closing)
+                self._board.answer(closing.rider.ticket, closing.outcome)
+
+    def _complete(self, closing: _Closing) -> bool:
+        if self._board.archived is None or self._board.archived < closing.version:
+            return False
+        if isinstance(closing.rider, RestartAsked):
+            return all(process.life is not Life.DRAINING for process in self._board.roster.processes.values())
+        if closing.rider.until_retired:
+            return all(
+                (process.oldest or closing.version) >= closing.version
+                for process in self._board.roster.processes.values()
+            )
+        return True
+
+    def close(self, rider: Rider, outcome: Outcome) -> None:
+        """Answer a request as soon as its version is complete on disk."""
+        self._closing.append(_Closing(rider, outcome, self._board.history.version or Version(0)))

@@ -1,0 +1,72 @@
+"""The board: the facts on which every part of the fleet decides, and the effects that pile up.
+
+Decided here: nothing but how facts are held. Not decided here: what they lead to (``directory.py``, ``journeys.py``,
+``crew.py``, ``answers.py``).
+"""
+
+from __future__ import annotations
+
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.effects import Announce, Answer, Effect, Kill, Outcome
+from nexus_supervisor.core.history import History
+from nexus_supervisor.core.lifecycle import Word
+from nexus_supervisor.core.looking import Rider
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.rollout import Rollout
+from nexus_supervisor.core.roster import Process, Roster
+from nexus_supervisor.core.settings import Settings
+from nexus_supervisor.core.standing import Standing
+
+__all__ = ["Board", "slot_names"]
+
+
+class Board:
+    """Hold settings, history, processes, the running rollout and the one that waits."""
+
+    def __init__(self, settings: Settings, history: History, roster: Roster) -> None:
+        self.settings = settings
+        self.history = history
+        self.roster = roster
+        self.rollout: Rollout | None = None
+        self.waiting: Rollout | None = None
+        self.standing = Standing()
+        self.archived: Version | None = None
+        self.stopping: str | None = None
+        self._effects: list[Effect] = []
+
+    def emit(self, *effects: Effect) -> None:
+        """Add effects, in order."""
+        self._effects.extend(effects)
+
+    def announce(self, notice: Notice) -> None:
+        """Add a notice."""
+        self._effects.append(Announce(notice))
+
+    def answer(self, ticket: int, outcome: Outcome) -> None:
+        """Add an answer."""
+        self._effects.append(Answer(ticket, outcome))
+
+    def kill(self, processes: list[Process]) -> None:
+        """End processes at once."""
+        for process in processes:
+            self.roster.word(process, Word.KILL)
+            self._effects.append(Kill(process.slot, process.incarnation))
+
+    def taken(self) -> list[Effect]:
+        """Return what has piled up, and start anew."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def riders(self) -> tuple[Rider, ...]:
+        """Return the requests that ride on the running rollout and on the one that waits."""
+        return tuple(rider for one in (self.rollout, self.waiting) if one is not None for rider in one.riders)
+
+    def active_count(self) -> int:
+        """Return how many workers have the committed version active."""
+        return sum(1 for process in self.roster.live() if process.active == self.history.version)
+
+
+def slot_names(settings: Settings) -> list[str]:
+    """Return the names of the slots that settings ask for: ``<program>-<n>``."""
+    program = settings.supervisor.program.rpartition(":")[2]
+    return [f"{program}-{number}" for number in range(settings.supervisor.workers)]

@@ -1,0 +1,109 @@
+"""The shared counters' memory: where each number of each worker slot lies.
+
+Decided here: the layout of the one memfd that every worker writes and everybody reads, and how a counted window is
+written as one word. Not decided here: how the memory is made and mapped (the shell, ``agent/shared.py``) and what the
+counts mean (``rates.py``, the status).
+
+All memory is unsigned words of 8 bytes, each written by one process only and in one store, so a reader on any core sees
+the old or the new word and no lock is needed. First comes a block per slot (its totals), then, by row, a cell per slot.
+A cell holds two words for minutes and two for seconds: a window's word is chosen by the parity of its number and says
+which window it counts, so that nothing has to be cleared when a window begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "ERRORS",
+    "MINUTES",
+    "REQUESTS",
+    "SECONDS",
+    "TICKS",
+    "WORD_BYTES",
+    "Layout",
+    "Totals",
+    "count_in",
+    "counted",
+    "sum_in",
+]
+
+WORD_BYTES = 8
+REQUESTS, ERRORS, TICKS = 0, 1, 2
+"""Words of a slot's block: requests begun, answers of 500 and more with unhandled exceptions, turns of the loop."""
+
+MINUTES, SECONDS = 0, 2
+"""The first of two words of a cell: requests by the minute, bytes by the second."""
+
+_BLOCK_WORDS = 8  # one cache line, so that two slots never write the same one
+_CELL_WORDS = 4
+_COUNT_BITS = 32
+_MAX_COUNT = (1 << _COUNT_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Hold what one slot has counted since its memory was made, over all its incarnations."""
+
+    requests: int
+    errors: int
+    ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Say where things lie in memory for a number of rows and slots; positions are word numbers."""
+
+    rows: int
+    slots: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the whole memory."""
+        return WORD_BYTES * (self.slots * _BLOCK_WORDS + self.rows * self.slots * _CELL_WORDS)
+
+    def block(self, slot: int) -> int:
+        """Return where the block of a slot begins; raise IndexError for a slot that doesn't exist."""
+        return _within(slot, self.slots, "slot") * _BLOCK_WORDS
+
+    def cell(self, row: int, slot: int) -> int:
+        """Return where the cell of a row and slot begins; raise IndexError for one that doesn't exist."""
+        before = _within(row, self.rows, "row") * self.slots + _within(slot, self.slots, "slot")
+        return self.slots * _BLOCK_WORDS + before * _CELL_WORDS
+
+    def across(self, row: int, word: int) -> slice:
+        """Return the slice that picks one word of a row's cells, slot by slot."""
+        start = self.cell(row, 0)
+        return slice(start + word, start + self.slots * _CELL_WORDS, _CELL_WORDS)
+
+    def totals(self, words: Sequence[int], slot: int) -> Totals:
+        """Return what a slot has counted so far."""
+        start = self.block(slot)
+        return Totals(words[start + REQUESTS], words[start + ERRORS], words[start + TICKS])
+
+
+def counted(window: int, count: int) -> int:
+    """Return the word that says ``count`` (at most 2**32 - 1) for a window."""
+    return (window & _MAX_COUNT) << _COUNT_BITS | min(count, _MAX_COUNT)
+
+
+def count_in(window: int, word: int) -> int:
+    """Return what a word says for a window: 0 where it speaks of another one."""
+    return word & _MAX_COUNT if word >> _COUNT_BITS == window & _MAX_COUNT else 0
+
+
+def sum_in(window: int, words: Iterable[int]) -> int:
+    """Return the sum of what words say for a window."""
+    wanted = window & _MAX_COUNT
+    return sum([word & _MAX_COUNT for word in words if word >> _COUNT_BITS == wanted])
+
+
+def _within(number: int, count: int, what: str) -> int:
+    if 0 <= number < count:
+        return number
+    message = f"expected a {what} from 0 to {count - 1}, found {number}"
+    raise IndexError(message)

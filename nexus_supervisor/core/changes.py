@@ -1,0 +1,181 @@
+"""Changes: what of a wanted content can go live now, what is held until a restart, and what differs.
+
+Decided here: which part of a restart-required section is held, key by key, and how a held key is named. Not decided
+here: whether the rest is still valid beside what is held (``compiler/``), what a held change leads to (``fleet.py``).
+
+The built-in section ``daemon`` holds the tables of daemon.toml as its entries, so its keys are named as they are
+written (``daemon.port``); keys of every other section begin with the section's name (``destinations.main.db_path``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nexus_supervisor.core import canonical
+from nexus_supervisor.core.content import Content, Entry, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["BUILT_IN", "Change", "Impact", "differences", "hold", "is_stored_secret", "key_text"]
+
+BUILT_IN = "daemon"
+"""The section that holds daemon.toml: entries ``daemon`` and ``supervisor``, the tables as written."""
+
+_ABSENT: Any = object()
+_STORED_SECRET = {"digest", "ref"}
+
+
+def hold(
+    running: Content, wanted: Content, live_keys: Mapping[str, tuple[str, ...]]
+) -> tuple[Content, tuple[str, ...]]:
+    """Return the content that can go live now, and the dotted keys that wait for a restart.
+
+    A live section is taken as wanted. Of a section that needs a restart every difference is held, except below its
+    ``live_keys`` (dotted, beginning with an entry's name). A section that is new, gone, or changes what it needs is
+    held whole, under its own name. Where nothing runs yet, nothing is held.
+    """
+    if not running.sections:
+        return wanted, ()
+    sections: dict[str, Section] = {}
+    held: list[str] = []
+    for name, before in running.sections.items():
+        after = wanted.sections.get(name)
+        if after is None or after.apply != before.apply:
+            held.append(name)
+            sections[name] = before
+        elif before.apply == "live":
+            sections[name] = after
+        else:
+            sections[name], keys = _hold_section(name, before, after, live_keys.get(name, ()))
+            held.extend(keys)
+    held.extend(wanted.sections.keys() - running.sections.keys())
+    return (Content(sections), tuple(sorted(held))) if held else (wanted, ())
+
+
+def _hold_section(
+    name: str, before: Section, after: Section, live_keys: tuple[str, ...]
+) -> tuple[Section, tuple[str, ...]]:
+    changed: list[Entry] = []
+    held: list[str] = []
+    for entry, here, there in before.entries.differing(after.entries):
+        if here is None or there is None:
+            held.append(key_text(name, entry))
+            continue
+        merged, keys = _hold_entry(here, there, _below(entry, live_keys))
+        held.extend(key_text(name, entry, *path) for path in keys)
+        if merged is not here:
+            changed.append(merged)
+    return Section(before.apply, before.entries.changed(changed, ())), tuple(held)
+
+
+def _hold_entry(here: Entry, there: Entry, live: list[tuple[str, ...]]) -> tuple[Entry, list[tuple[str, ...]]]:
+    """Return the running entry with its live keys as wanted, and the paths that are held."""
+    running, wanted = canonical.decode(here.body), canonical.decode(there.body)
+    merged = canonical.decode(here.body)
+    for path in live:
+        merged = _with(merged, path, _at(wanted, path))
+    held = [path for path, _, _ in differences(merged, wanted)]
+    if not held:
+        return there, []
+    return (here if merged == running else Entry.of(here.name, canonical.encode(merged))), held
+
+
+def _below(entry: str, live_keys: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the paths, inside this entry, that are live."""
+    paths = [tuple(key.split(".")) for key in live_keys]
+    return [path[1:] for path in paths if path[0] == entry]
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return _ABSENT
+        value = value[part]
+    return value
+
+
+def _with(value: Any, path: tuple[str, ...], new: Any) -> Any:
+    """Return ``value`` with ``new`` at the path, or without the path where ``new`` is absent."""
+    if not path:
+        return value if new is _ABSENT else new
+    inner = value if isinstance(value, dict) else {}
+    if new is _ABSENT and path[0] not in inner:
+        return value
+    if new is _ABSENT and len(path) == 1:
+        return {key: item for key, item in inner.items() if key != path[0]}
+    return {**inner, path[0]: _with(inner.get(path[0], {}), path[1:], new)}
+
+
+def differences(here: Any, there: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Yield (path, here, there) for each leaf that differs; a list and a stored secret are leaves, absent is None."""
+    if isinstance(here, dict) and isinstance(there, dict) and not (is_stored_secret(here) or is_stored_secret(there)):
+        for key in sorted(here.keys() | there.keys()):
+            mine, theirs = here.get(key, _ABSENT), there.get(key, _ABSENT)
+            if mine is _ABSENT or theirs is _ABSENT:
+                yield (*path, key), None if mine is _ABSENT else mine, None if theirs is _ABSENT else theirs
+            else:
+                yield from differences(mine, theirs, (*path, key))
+    elif here != there or type(here) is not type(there):
+        yield path, here, there
+
+
+def is_stored_secret(value: Any) -> bool:
+    """Say whether a value has the form in which secrets are stored: ``{digest, ref}``."""
+    return isinstance(value, dict) and value.keys() == _STORED_SECRET
+
+
+def key_text(section: str, entry: str, *path: str) -> str:
+    """Return the dotted key under which people know a value."""
+    return ".".join((entry, *path) if section == BUILT_IN else (section, entry, *path))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """List the names of one section's entries that are new, gone, or different."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """Say what one content changes in another, by section; sections without a change are left out."""
+
+    sections: Mapping[str, Change]
+
+    @classmethod
+    def of(cls, before: Content, after: Content) -> Impact:
+        """Compare two contents; a section that only one of them has counts with all its entries."""
+        names = sorted(before.sections.keys() | after.sections.keys())
+        found = {name: _change(before.sections.get(name), after.sections.get(name)) for name in names}
+        return cls({name: change for name, change in found.items() if change is not None})
+
+    def __str__(self) -> str:
+        """Show the counts in one line, such as ``sources: 1 added, 2 changed``."""
+        return "; ".join(f"{name}: {_counts(change)}" for name, change in self.sections.items()) or "no change"
+
+
+def _change(before: Section | None, after: Section | None) -> Change | None:
+    nothing: Mapping[str, Entry] = {}
+    here, there = before.entries if before else nothing, after.entries if after else nothing
+    if before and after:
+        added, removed, changed = _sorted_out(before, after)
+    else:
+        added, removed, changed = tuple(sorted(there)), tuple(sorted(here)), ()
+    return Change(added, removed, changed) if added or removed or changed else None
+
+
+def _sorted_out(before: Section, after: Section) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    differing = sorted(before.entries.differing(after.entries), key=lambda found: found[0])
+    added = tuple(name for name, here, _ in differing if here is None)
+    removed = tuple(name for name, _, there in differing if there is None)
+    return added, removed, tuple(name for name, here, there in differing if here is not None and there is not None)
+
+
+def _counts(change: Change) -> str:
+    counts = {"added": len(change.added), "removed": len(change.removed), "changed": len(change.changed)}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)

@@ -1,0 +1,216 @@
+"""The workers: what they say, what is noted of it, and which processes there have to be.
+
+Decided here: which word of a worker counts, when one is ended, what a starting one boots, which slots get a new process.
+Not decided here: how a version moves through them (``rollout.py``) and the facts themselves (``roster.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from nexus_supervisor.core import says
+from nexus_supervisor.core.board import Board
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.effects import Send, SendStage, Spawn
+from nexus_supervisor.core.events import Spawned, SpawnFailed, WorkerExited, WorkerSaid
+from nexus_supervisor.core.lifecycle import Life, Word
+from nexus_supervisor.core.messages import (
+    Activate,
+    Active,
+    Booted,
+    Drained,
+    FromWorker,
+    Ready,
+    Rejected,
+    Retired,
+    Staged,
+)
+from nexus_supervisor.core.rollout import Kind, Phase
+from nexus_supervisor.core.roster import Process
+
+__all__ = ["Crew"]
+
+
+class Crew:
+    """Keep a process in every slot."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def note(self, event: Spawned | SpawnFailed | WorkerExited | WorkerSaid, now: float) -> None:
+        """Take one event about a process; a late word of one that is gone changes nothing."""
+        match event:
+            case Spawned():
+                self._spawned(event)
+            case SpawnFailed():
+                self._exited(event.slot, event.incarnation, f"could not be started: {event.reason}", now, clean=False)
+            case WorkerExited():
+                self._exited(event.slot, event.incarnation, event.status, now, clean=event.clean)
+            case WorkerSaid():
+                self._said(event.message, now)
+            case _:
+                assert_never(event)
+
+    def _spawned(self, event: Spawned) -> None:
+        process = self._board.roster.get(event.slot, event.incarnation)
+        if process is not None:
+            self._board.roster.put(replace(process, pid=event.pid))
+            self._board.announce(says.slot_started(process, event.pid))
+
+    def _said(self, message: FromWorker, now: float) -> None:
+        process = self._board.roster.get(message.slot, message.incarnation)
+        if process is None:
+            return
+        match message:
+            case Booted():
+                self._board.roster.put(replace(process, booted=True))
+            case Staged():
+                self._staged(process, message)
+            case Active():
+                self._active(process, message, now)
+            case Rejected():
+                self._rejected(process, message, now)
+            case Ready():
+                self._ready(process, now)
+            case Retired():
+                self._board.roster.put(replace(process, oldest=message.oldest))
+                self._board.announce(says.retired(process, message.oldest))
+            case Drained():
+                self._board.announce(says.slot_drained(process))
+            case _:
+                assert_never(message)
+
+    def _staged(self, process: Process, message: Staged) -> None:
+        if message.push != process.push or message.version != process.told:
+            return
+        wanted = (
+            self._board.rollout.digest
+            if self._board.rollout and self._board.rollout.version == message.version
+            else self._board.history.digest
+        )
+        if message.digest != wanted:
+            self._distrust(process, f"it staged content {message.digest[:12]}, not what was sent")
+            return
+        self._board.roster.put(replace(process, staged=message.version, deadline=float("inf")))
+        self._board.announce(says.staged(process, message.version))
+
+    def _active(self, process: Process, message: Active, now: float) -> None:
+        if message.push != process.push or message.version != process.told:
+            return
+        previous = process.digest if process.digest != message.digest else process.previous
+        start = process.started + self._board.settings.supervisor.rollout.start_timeout_seconds
+        self._board.roster.put(
+            replace(
+                process,
+                active=message.version,
+                digest=message.digest,
+                previous=previous,
+                active_since=now,
+                staged=None,
+                activating=False,
+                oldest=process.oldest or message.version,
+                deadline=start if process.life is Life.STARTING else float("inf"),
+            )
+        )
+        self._board.announce(says.active(process, message.version))
+
+    def _rejected(self, process: Process, message: Rejected, now: float) -> None:
+        if message.push != process.push or message.version != process.told:
+            return
+        self._board.announce(says.worker_rejected(process, message))
+        if message.reason != "model":
+            self._distrust(process, f"{message.reason}: {message.detail}")
+        elif self._board.rollout is not None and self._board.rollout.version == message.version:
+            self._board.rollout.fail(f"{process.slot} refused it: {message.detail}")
+            self._board.kill([process] if process.active is None else [])
+        else:
+            self._board.kill([process])
+
+    def _distrust(self, process: Process, reason: str) -> None:
+        """End a worker that doesn't hold what it was sent; a new one starts from nothing."""
+        self._board.announce(says.fenced(process, reason))
+        if self._board.rollout is not None:
+            self._board.rollout.strike(process, reason)
+        self._board.kill([process])
+
+    def _ready(self, process: Process, now: float) -> None:
+        changed = self._board.roster.word(process, Word.SERVES)
+        self._board.roster.put(replace(changed, ready_since=process.ready_since or now))
+        self._board.announce(says.slot_ready(process))
+
+    def _exited(self, slot: str, incarnation: int, status: str, now: float, *, clean: bool) -> None:
+        process = self._board.roster.get(slot, incarnation)
+        if process is None:
+            return
+        expected = process.life is Life.DRAINING and clean
+        self._board.announce(says.exited(process, status, expected=expected))
+        if self._board.rollout is not None:
+            self._board.rollout.strike(process, f"{slot} was lost on it: {status}")
+        state = self._board.roster.gone(process, status, now, self._board.settings)
+        if state is not None and state.retry_at is not None and state.retry_at > now and self._board.stopping is None:
+            self._board.announce(says.backoff(state, state.retry_at - now))
+
+    def fence(self, now: float) -> None:
+        """End processes that have been silent past their deadline."""
+        for process in self._board.roster.overdue(now):
+            if process.life is not Life.DRAINING:
+                reason = "it did not answer in time"
+                self._board.announce(says.fenced(process, reason))
+                if self._board.rollout is not None:
+                    self._board.rollout.strike(process, f"{process.slot} did not answer in time")
+            self._board.kill([process])
+
+    def boot(self, now: float) -> None:
+        """Send processes that have just booted their first version."""
+        for process in self._board.roster.live():
+            if not process.booted:
+                continue
+            if process.told is None:
+                version = self._boots(process)
+                if version is not None:
+                    timeout = self._board.settings.supervisor.rollout.start_timeout_seconds
+                    told = self._board.roster.tell(process, version, now + timeout)
+                    self._board.emit(SendStage(told.slot, told.incarnation, told.push, version, ()))
+            elif self._activates_by_itself(process):
+                timeout = self._board.settings.supervisor.rollout.activate_timeout_seconds
+                self._board.roster.put(replace(process, activating=True, deadline=now + timeout))
+                message = Activate(process.push, process.told)
+                self._board.emit(Send(process.slot, process.incarnation, message))
+
+    def _activates_by_itself(self, process: Process) -> bool:
+        """Say whether a booting process has staged its first version, which no wave has to wait for."""
+        moved = (
+            self._board.rollout is not None and process.told == self._board.rollout.version and process.purpose is None
+        )
+        return process.active is None and process.staged is not None and not process.activating and not moved
+
+    def _boots(self, process: Process) -> Version | None:
+        """Return the version that a starting process gets: the committed one, unless a rollout started it.
+
+        Where a version is about to be committed, no process may be told an older one any more. Where no process runs at
+        all, nothing speaks for the committed version: the one on its way is tried.
+        """
+        rollout = self._board.rollout
+        if rollout is not None and process.purpose == rollout.serial:
+            return rollout.version
+        if rollout is not None and rollout.phase is Phase.COMMITTING:
+            return rollout.version
+        if rollout is not None and rollout.phase in (Phase.STAGING, Phase.WAVE) and not rollout.slots:
+            others = [one for one in rollout.moving(self._board.roster) if one.key != process.key]
+            if not others:
+                return rollout.version
+        return self._board.history.version
+
+    def fill(self, now: float) -> None:
+        """Start a process in every empty slot, once there is a committed version."""
+        board, committed, rollout = self._board, self._board.history.committed, self._board.rollout
+        empty = board.roster.empty(now)
+        if committed is None or (rollout is not None and rollout.kind is Kind.BOOT):
+            return
+        replaced = rollout.slots if rollout is not None and rollout.phase is Phase.WAVE else ()
+        for slot in empty:
+            if slot.name not in replaced:
+                process = board.roster.add(slot.name, slot.number, now, board.settings, None)
+                spawn = Spawn(slot.name, slot.number, process.incarnation, committed.digest, committed.version)
+                board.emit(spawn)

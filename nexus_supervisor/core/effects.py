@@ -1,0 +1,213 @@
+"""Effects: what to do, in the imperative; the only way out of the fleet.
+
+Decided here: what an effect says. Not decided here: how it is done (``supervisor/perform.py`` has one short function for
+each). Effects are performed in the order of the list. Content never enters the core: effects name it by digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexus_supervisor.core.content import Digest, Version
+from nexus_supervisor.core.messages import Activate, Discard, Drain
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.problems import Problem
+
+__all__ = [
+    "Adopt",
+    "Announce",
+    "Answer",
+    "Archive",
+    "Bind",
+    "Burn",
+    "CloseListeners",
+    "Commit",
+    "Effect",
+    "Exit",
+    "Keep",
+    "Kill",
+    "Look",
+    "Outcome",
+    "Quarantine",
+    "Record",
+    "Send",
+    "SendStage",
+    "Spawn",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Have the directory read and judged; ``whole`` means that nothing is held back."""
+
+    ticket: int
+    hints: tuple[str, ...] | None
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Sign a version and make its journal record durable; answered by Recorded or RecordFailed."""
+
+    version: Version
+    digest: Digest
+    rollback_of: Version | None
+    reason: str
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make the commit record of a version durable; answered by CommitRecorded or RecordFailed."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """Journal that a number will never be used, and why."""
+
+    version: Version
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Journal that a content failed and is not offered again by itself."""
+
+    digest: Digest
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Write ``compiled/<version>/`` and the pointer; answered by Archived."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a process for a slot, with the settings of the content that it will boot.
+
+    ``floor`` is the committed version: nothing below it may ever be accepted by that process.
+    """
+
+    slot: str
+    slot_number: int
+    incarnation: int
+    digest: Digest
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendStage:
+    """Send a version to a worker; ``holds`` are the digests of the contents that it has."""
+
+    slot: str
+    incarnation: int
+    push: int
+    version: Version
+    holds: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a small message to a worker."""
+
+    slot: str
+    incarnation: int
+    message: Activate | Discard | Drain
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End a worker at once (SIGKILL); its exit is reported like any other."""
+
+    slot: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Bind the listening sockets of a content's settings beside those in use; answered by Bound or BindFailed."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class CloseListeners:
+    """Close the listening sockets that only drained workers used; ``adopted`` says which of the two sets stays."""
+
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Tell the compiler what runs now."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Forget every content but these."""
+
+    digests: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell people."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Say how a request ended: the exit code of the command, one word, one sentence, and what supports it."""
+
+    exit_code: int
+    word: str
+    text: str
+    problems: tuple[Problem, ...] = ()
+    version: Version | None = None
+    workers: int = 0
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the request of this ticket."""
+
+    ticket: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """End the supervisor with this exit code."""
+
+    code: int
+    reason: str
+
+
+Effect = (
+    Look
+    | Record
+    | Commit
+    | Burn
+    | Quarantine
+    | Archive
+    | Spawn
+    | SendStage
+    | Send
+    | Kill
+    | Bind
+    | CloseListeners
+    | Adopt
+    | Keep
+    | Announce
+    | Answer
+    | Exit
+)

@@ -1,0 +1,230 @@
+"""Events: what happened, in the past tense; the only way into the fleet.
+
+Decided here: the facts that an event carries. Not decided here: what follows from them (``fleet.py``). Every event is
+legal in every state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexus_supervisor.core.content import Digest, Version
+from nexus_supervisor.core.messages import FromWorker
+from nexus_supervisor.core.problems import Problem
+from nexus_supervisor.core.settings import Settings
+
+__all__ = [
+    "Archived",
+    "BindFailed",
+    "Bound",
+    "Candidate",
+    "CandidateRefused",
+    "CandidateSeen",
+    "CommitRecorded",
+    "Elapsed",
+    "Event",
+    "LookFailed",
+    "PushAsked",
+    "RecordFailed",
+    "Recorded",
+    "RestartAsked",
+    "SpawnFailed",
+    "Spawned",
+    "StopAsked",
+    "Touched",
+    "WorkerExited",
+    "WorkerSaid",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Hold what the directory holds and what of it can go live.
+
+    ``wanted`` is all of it, ``digest`` what can go live now, ``base`` the content that the verdict was reached against.
+    ``held`` are keys that wait for a restart, ``blocked`` says why nothing can go on without them, ``gone`` are live
+    entries that no file has any more. ``settings`` are those of ``digest``.
+    """
+
+    wanted: Digest
+    digest: Digest
+    base: Digest
+    held: tuple[str, ...]
+    blocked: tuple[Problem, ...]
+    gone: tuple[str, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Something may have changed. ``hints`` are paths relative to DIR, None: anything. ``urgent``: don't wait for quiet."""
+
+    hints: tuple[str, ...] | None
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSeen:
+    """The directory was read and is valid."""
+
+    ticket: int
+    candidate: Candidate
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRefused:
+    """The directory was read and is not valid.
+
+    ``revoked`` is the content of ``base`` less ``gone``, or None where nothing is gone or what remains is invalid
+    (``remains`` says why); ``settings`` are those of ``revoked``.
+    """
+
+    ticket: int
+    problems: tuple[Problem, ...]
+    unstable: bool
+    base: Digest
+    gone: tuple[str, ...]
+    revoked: Digest | None
+    remains: tuple[Problem, ...]
+    settings: Settings | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """The compiler died or ran out of its limits while it looked."""
+
+    ticket: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The candidate record of a version is durable."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRecorded:
+    """The commit record of a version is durable."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailed:
+    """A record could not be made durable; nothing may be concluded from the file any more."""
+
+    version: Version
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """``compiled/<version>/`` and the pointer are complete, or could not be written (``failure`` says why)."""
+
+    version: Version
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process was started."""
+
+    slot: str
+    incarnation: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """A process could not be started."""
+
+    slot: str
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSaid:
+    """A worker sent a message."""
+
+    message: FromWorker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """A worker is gone. ``status`` says how, in words; ``clean`` means exit code 0."""
+
+    slot: str
+    incarnation: int
+    status: str
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The listening sockets that a restart asked for are bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class BindFailed:
+    """The listening sockets that a restart asked for could not be bound."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushAsked:
+    """Somebody asked to look now, and to be told the verdict."""
+
+    ticket: int
+    reason: str
+    requester: str
+    expect: int | None
+    until_retired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAsked:
+    """Somebody asked for new processes, with everything that the directory holds."""
+
+    ticket: int
+    reason: str
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody asked to end; ``now`` means without waiting for requests in hand."""
+
+    requester: str
+    now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Time passed; sent when ``Fleet.deadline()`` is due."""
+
+
+Event = (
+    Touched
+    | CandidateSeen
+    | CandidateRefused
+    | LookFailed
+    | Recorded
+    | CommitRecorded
+    | RecordFailed
+    | Archived
+    | Spawned
+    | SpawnFailed
+    | WorkerSaid
+    | WorkerExited
+    | Bound
+    | BindFailed
+    | PushAsked
+    | RestartAsked
+    | StopAsked
+    | Elapsed
+)

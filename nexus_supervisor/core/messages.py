@@ -1,0 +1,186 @@
+"""What supervisor and worker say to each other: one closed union in each direction.
+
+Decided here: the messages and their fields. Not decided here: their bytes (``codec.py``), what they lead to
+(``lifecycle.py``, ``rollout.py``, ``fleet.py`` on one side, ``agent/`` on the other). A new message is added here; mypy
+then lists every place that has to know it, by ``assert_never``.
+
+Every message of a worker names its slot and incarnation, so that the last words of a dead process are recognised. A
+push id names one attempt to move one slot to one version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nexus_supervisor.core.codec import Codec
+from nexus_supervisor.core.content import Digest, Version
+
+__all__ = [
+    "FROM_WORKER",
+    "TO_WORKER",
+    "Activate",
+    "Active",
+    "Booted",
+    "Discard",
+    "Drain",
+    "Drained",
+    "FromWorker",
+    "Ready",
+    "Rejected",
+    "Retired",
+    "Stage",
+    "Staged",
+    "Start",
+    "ToWorker",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Tell a fresh process who it is: always the first message.
+
+    Descriptors beside it: the listening sockets, in the order of ``listeners`` (each ``host:port``), then the memfd of
+    the shared counters. ``public_key`` is the raw Ed25519 key (32 bytes) or None where signing is off. ``floor`` is the
+    highest version that this slot may have served: only a greater one, or exactly ``floor`` again, is accepted first.
+    """
+
+    slot: str
+    incarnation: int
+    slot_number: int
+    slots: int
+    directory: str
+    audience: str
+    program: str
+    app: str
+    public_key: bytes | None
+    floor: int
+    listeners: tuple[str, ...]
+    counter_rows: int
+    drain_timeout_seconds: float
+    log_level: str
+    log_format: str
+    pepper: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Offer a version: verify it, apply it beside the current one, answer Staged or Rejected.
+
+    ``payload`` is an encoded ``Delta`` against ``base`` (the digest that the worker holds; None: whole content). It is
+    None where the payload travels as a sealed memfd, or where ``base`` already is the content (a rollback, a new number
+    for the same content). Descriptors beside it: the payload memfd if ``payload_beside``, then the memfd of secret
+    values if ``secrets_beside``. ``cells`` gives entries of live sections their rows in the shared counters.
+    """
+
+    push: int
+    version: Version
+    manifest: bytes
+    signature: bytes
+    base: Digest | None
+    payload: bytes | None = field(repr=False)
+    payload_beside: bool
+    secrets_beside: bool
+    cells: dict[str, dict[str, int]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Make the staged version current: one assignment."""
+
+    push: int
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget the staged version."""
+
+    push: int
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stop accepting, finish what is in hand, then exit with 0."""
+
+    timeout_seconds: float
+
+
+ToWorker = Start | Stage | Activate | Discard | Drain
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """Say that the process runs and has read its Start."""
+
+    slot: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Say that the version is verified, applied and ready to be activated; ``digest`` is of what was built."""
+
+    slot: str
+    incarnation: int
+    push: int
+    version: Version
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Say that the version was refused and that nothing changed.
+
+    ``reason`` is a word of ``trust.Verdict`` (``signature_mismatch``, ``rolled_back``, ``equivocation``, …) or
+    ``not_applicable`` (the delta doesn't fit what this worker holds) or ``model`` (it can't be built).
+    """
+
+    slot: str
+    incarnation: int
+    push: int
+    version: Version
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """Say that the version is what requests that begin now get."""
+
+    slot: str
+    incarnation: int
+    push: int
+    version: Version
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """Say that no request uses any version older than ``oldest`` any more."""
+
+    slot: str
+    incarnation: int
+    oldest: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Say that the program serves."""
+
+    slot: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Say that nothing is in hand any more and that the process is about to exit."""
+
+    slot: str
+    incarnation: int
+
+
+FromWorker = Booted | Staged | Rejected | Active | Retired | Ready | Drained
+
+TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
+FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)

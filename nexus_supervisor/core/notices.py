@@ -1,0 +1,77 @@
+"""Notices: what the supervisor tells people, one stream for log, command line, dashboard and tests.
+
+Decided here: the shape of a notice and the words that it may use. Not decided here: where it is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["KINDS", "SECURITY_KINDS", "Notice"]
+
+KINDS = frozenset(
+    {
+        "archived",
+        "candidate_held",
+        "candidate_refused",
+        "candidate_seen",
+        "candidate_unstable",
+        "client_refused",
+        "committed",
+        "compiler_died",
+        "config_signature_invalid",
+        "daemon_ready",
+        "daemon_stopped",
+        "daemon_stopping",
+        "drift",
+        "entry_still_live",
+        "journal_failed",
+        "listening",
+        "push_ended",
+        "restart_ended",
+        "restart_started",
+        "retired",
+        "revoked",
+        "rolled_back",
+        "rollout_failed",
+        "rollout_started",
+        "settings_unread",
+        "settings_warning",
+        "signing_off",
+        "slot_backoff",
+        "slot_drained",
+        "slot_failed",
+        "slot_fenced",
+        "slot_ready",
+        "slot_started",
+        "version_active",
+        "version_staged",
+        "watch_degraded",
+        "worker_exited",
+        "worker_rejected",
+        "worker_stale",
+    }
+)
+"""Every kind of notice; a notice of another kind is a mistake and raises."""
+
+SECURITY_KINDS = frozenset({"client_refused", "config_signature_invalid", "entry_still_live", "signing_off"})
+"""Kinds that concern security; logged with ``security: true``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Tell one thing that happened. ``level`` is ``info``, ``warning`` or ``error``; ``text`` is a whole sentence.
+
+    ``fields`` holds plain facts (str, int, float, bool, or tuples of str) and never a secret.
+    """
+
+    kind: str
+    level: str
+    text: str
+    fields: dict[str, str | int | float | bool | tuple[str, ...] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a kind that no reader knows."""
+        if self.kind not in KINDS:
+            message = f"{self.kind!r} is not a kind of notice"
+            raise ValueError(message)

@@ -1,0 +1,298 @@
+"""What the fleet says: every notice and every outcome, as whole sentences.
+
+Decided here: the words. Not decided here: when they are said (``fleet.py``) and where they are shown. Nothing here is a
+secret: names, numbers, digests and problems only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.effects import Outcome
+from nexus_supervisor.core.messages import Rejected
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.problems import Problem
+from nexus_supervisor.core.rollout import Kind, Phase, Rollout
+from nexus_supervisor.core.roster import Process, Slot
+
+Facts = dict[str, str | int | float | bool | None | tuple[str, ...]]
+
+
+def lines(problems: Sequence[Problem]) -> tuple[str, ...]:
+    """Show problems one by one."""
+    return tuple(str(problem) for problem in problems)
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+# --- notices about the directory -------------------------------------------------------------------------------------
+
+
+def refused(problems: Sequence[Problem], *, committed: Version | None) -> Notice:
+    """Tell that the directory is not valid."""
+    stays = f"version {committed} stays live" if committed is not None else "there is no version to go on with"
+    text = f"The directory was refused; {stays}: {_listed(lines(problems), 3)}."
+    return Notice("candidate_refused", "error", text, {"problems": lines(problems)})
+
+
+def unstable(problems: Sequence[Problem]) -> Notice:
+    """Tell that files have been changing for a while."""
+    text = f"Files keep changing while they are read; they are tried again: {_listed(lines(problems), 3)}."
+    return Notice("candidate_unstable", "warning", text, {"problems": lines(problems)})
+
+
+def held(keys: Sequence[str], blocked: Sequence[Problem]) -> Notice:
+    """Tell that changes wait for a restart."""
+    more = f" Live changes wait with them: {_listed(lines(blocked), 3)}." if blocked else ""
+    text = f"A restart is needed for {_listed(keys)}: run 'nexus-supervisor restart' to apply it.{more}"
+    return Notice("candidate_held", "warning", text, {"keys": tuple(keys), "blocked": lines(blocked)})
+
+
+def still_live(names: Sequence[str], remains: Sequence[Problem]) -> Notice:
+    """Tell that vanished entries could not be revoked."""
+    why = f" What would remain is not valid: {_listed(lines(remains), 3)}." if remains else ""
+    text = f"The files of {_listed(names)} are gone, but their keys still work.{why} Mend what was refused."
+    return Notice("entry_still_live", "error", text, {"entries": tuple(names)})
+
+
+def compiler_died(reason: str) -> Notice:
+    """Tell that a look ended without a verdict."""
+    return Notice("compiler_died", "error", f"The directory could not be judged: {reason}. It is tried again.", {})
+
+
+# --- notices about versions ------------------------------------------------------------------------------------------
+
+
+def started(rollout: Rollout) -> Notice:
+    """Tell that a version is on its way."""
+    text = f"Version {rollout.version} is on its way ({rollout.kind.value}{_because(rollout)})."
+    return Notice("rollout_started", "info", text, {**_journey(rollout, rollout.reason), "kind": rollout.kind.value})
+
+
+def _journey(rollout: Rollout, reason: str) -> Facts:
+    return {"version": rollout.version, "digest": rollout.digest, "reason": reason}
+
+
+def _because(rollout: Rollout) -> str:
+    return f": {rollout.reason}" if rollout.reason else ""
+
+
+def committed(rollout: Rollout, workers: int, now: float) -> Notice:
+    """Tell that a version is live everywhere."""
+    kind = {Kind.ROLLBACK: "rolled_back", Kind.REVOCATION: "revoked"}.get(rollout.kind, "committed")
+    text = f"Version {rollout.version} is live in {_workers(workers)}{_because(rollout)}."
+    fields = {
+        **_journey(rollout, rollout.reason),
+        "workers": workers,
+        "milliseconds": round((now - rollout.began) * 1000, 3),
+        "rollback_of": rollout.rollback_of,
+    }
+    return Notice(kind, "warning" if rollout.kind is Kind.ROLLBACK else "info", text, fields)
+
+
+def failed(rollout: Rollout) -> Notice:
+    """Tell that a version failed."""
+    moved = rollout.phase is Phase.ROLLED_BACK
+    what = "was activated and failed; going back" if moved else "was refused; nothing has changed"
+    text = f"Version {rollout.version} {what}: {rollout.failure}."
+    fields = {**_journey(rollout, rollout.failure), "strikes": rollout.strikes}
+    return Notice("rollout_failed", "error", text, fields)
+
+
+def journal_failed(version: Version, reason: str) -> Notice:
+    """Tell that the journal can't be written."""
+    text = (
+        f"The journal could not be written for version {version}: {reason}. What runs goes on, but nothing new can be "
+        "applied; free the disk or mend it, then stop and run again."
+    )
+    return Notice("journal_failed", "error", text, {"version": version, "reason": reason})
+
+
+def archived(version: Version) -> Notice:
+    """Tell that a version can be read on disk."""
+    return Notice("archived", "info", f"Version {version} is complete in compiled/.", {"version": version})
+
+
+def archive_failed(version: Version, reason: str) -> Notice:
+    """Tell that a version could not be written to compiled/."""
+    text = f"Version {version} is durable in the journal but could not be written to compiled/: {reason}."
+    return Notice("journal_failed", "error", text, {"version": version, "reason": reason})
+
+
+# --- notices about workers -------------------------------------------------------------------------------------------
+
+
+def _worker(process: Process) -> Facts:
+    return {"slot": process.slot, "incarnation": process.incarnation, "pid": process.pid, "version": process.active}
+
+
+def slot_started(process: Process, pid: int) -> Notice:
+    """Tell that a process was started."""
+    fields = {**_worker(process), "pid": pid}
+    return Notice("slot_started", "info", f"{process.slot}/{process.incarnation} starts as pid {pid}.", fields)
+
+
+def slot_ready(process: Process) -> Notice:
+    """Tell that a process serves."""
+    text = f"{process.slot}/{process.incarnation} serves version {process.active}."
+    return Notice("slot_ready", "info", text, _worker(process))
+
+
+def staged(process: Process, version: Version) -> Notice:
+    """Tell that a worker holds a version ready."""
+    text = f"{process.slot} holds version {version} ready."
+    return Notice("version_staged", "debug", text, {**_worker(process), "version": version})
+
+
+def active(process: Process, version: Version) -> Notice:
+    """Tell that a worker's new requests get a version."""
+    text = f"{process.slot} has activated version {version}."
+    return Notice("version_active", "debug", text, {**_worker(process), "version": version})
+
+
+def retired(process: Process, oldest: Version) -> Notice:
+    """Tell that no request of a worker uses anything older."""
+    text = f"{process.slot} uses nothing older than version {oldest}."
+    return Notice("retired", "debug", text, {**_worker(process), "version": oldest})
+
+
+def worker_rejected(process: Process, message: Rejected) -> Notice:
+    """Tell that a worker refused a version."""
+    kind = "worker_rejected" if message.reason in ("model", "not_applicable") else "config_signature_invalid"
+    text = f"{process.slot} refused version {message.version} ({message.reason}): {message.detail}."
+    return Notice(kind, "error", text, {**_worker(process), "version": message.version, "reason": message.reason})
+
+
+def fenced(process: Process, reason: str) -> Notice:
+    """Tell that a worker is being ended because it can't be trusted or doesn't answer."""
+    text = f"{process.slot}/{process.incarnation} is ended: {reason}."
+    return Notice("slot_fenced", "warning", text, {**_worker(process), "reason": reason})
+
+
+def slot_drained(process: Process) -> Notice:
+    """Tell that a worker has finished what it had in hand."""
+    text = f"{process.slot}/{process.incarnation} has finished what it had in hand."
+    return Notice("slot_drained", "info", text, _worker(process))
+
+
+def exited(process: Process, status: str, *, expected: bool) -> Notice:
+    """Tell that a worker is gone."""
+    text = f"{process.slot}/{process.incarnation} is gone: {status}."
+    return Notice("worker_exited", "info" if expected else "warning", text, {**_worker(process), "status": status})
+
+
+def backoff(slot: Slot, seconds: float) -> Notice:
+    """Tell that a slot waits before its next start."""
+    text = (
+        f"{slot.name} died {slot.deaths} times in a row; the next start is in {seconds:.1f} s. Last: {slot.last_exit}."
+    )
+    return Notice("slot_backoff", "warning", text, {"slot": slot.name, "deaths": slot.deaths, "seconds": seconds})
+
+
+def daemon_ready(version: Version | None, workers: int) -> Notice:
+    """Tell that every worker serves."""
+    text = f"{_workers(workers)} serve version {version}."
+    return Notice("daemon_ready", "info", text, {"version": version, "workers": workers})
+
+
+def daemon_stopping(requester: str) -> Notice:
+    """Tell that the end has begun."""
+    return Notice("daemon_stopping", "info", f"Stopping ({requester}): workers finish what they have in hand.", {})
+
+
+# --- outcomes --------------------------------------------------------------------------------------------------------
+
+
+def stopping() -> Outcome:
+    """Answer while the daemon ends."""
+    return Outcome(5, "INCONCLUSIVE", "The supervisor is stopping; ask again when it runs.")
+
+
+def already_restarting() -> Outcome:
+    """Answer a second restart."""
+    return Outcome(6, "CONFLICT", "A restart is already running; wait for it to end.")
+
+
+def unexpected(expected: int, version: Version | None) -> Outcome:
+    """Answer a push that expected another version."""
+    text = f"Version {version} is live, not {expected}; nothing was done. Look at what changed, then push again."
+    return Outcome(6, "CONFLICT", text, version=version)
+
+
+def rejected(problems: Sequence[Problem], gone: Sequence[str]) -> Outcome:
+    """Answer that the directory is not valid."""
+    more = f" The keys of {_listed(gone)} still work." if gone else ""
+    text = f"The directory was refused; what runs goes on.{more}"
+    return Outcome(3, "REJECTED", text, problems=tuple(problems))
+
+
+def refused_content(reason: str) -> Outcome:
+    """Answer that the content failed before."""
+    text = f"This content failed before and is not tried again: {reason}. Change it, then push."
+    return Outcome(4 if "activated" in reason else 3, "REJECTED", text)
+
+
+def quarantined(reason: str) -> Problem:
+    """Say as a problem that the content failed before."""
+    return Problem(".", 0, "", "value", f"this content failed before and is not tried again: {reason}")
+
+
+def live(version: Version | None, workers: int, held_keys: tuple[str, ...]) -> Outcome:
+    """Answer that what can be live is live."""
+    if held_keys:
+        text = f"Version {version} is live; {_listed(held_keys)} waits for 'nexus-supervisor restart'."
+        return Outcome(8, "HELD", text, version=version, workers=workers, held=held_keys)
+    text = f"Version {version} is live in {_workers(workers)}."
+    return Outcome(0, "APPLIED", text, version=version, workers=workers)
+
+
+def outcome(rollout: Rollout, workers: int) -> Outcome:
+    """Answer those who waited for a version that is committed."""
+    if rollout.kind is Kind.ROLLBACK:
+        text = f"Rolled back: {rollout.reason}. Version {rollout.version} holds what ran before."
+        return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=workers)
+    if rollout.failure:
+        text = f"Version {rollout.version} is live in {_workers(workers)}, but {rollout.failure}: a new start may not know it."
+        return Outcome(5, "INCONCLUSIVE", text, version=rollout.version, workers=workers)
+    if rollout.problems:
+        text = f"The directory was refused, but what is gone from it was revoked as version {rollout.version}."
+        return Outcome(3, "REJECTED", text, rollout.problems, rollout.version, workers)
+    return live(rollout.version, workers, rollout.held)
+
+
+def failure(rollout: Rollout) -> Outcome:
+    """Answer those who waited for a version that failed before it was active anywhere."""
+    code, word = (4, "ROLLED_BACK") if rollout.kind is Kind.RESTART else (3, "REJECTED")
+    text = f"Version {rollout.version} was refused and nothing has changed: {rollout.failure}."
+    return Outcome(code if rollout.blamed else 1, word, text)
+
+
+# --- notices about the supervisor ------------------------------------------------------------------------------------
+
+
+def signing_off() -> Notice:
+    """Tell that nothing is signed."""
+    return Notice("signing_off", "warning", "Signing is off: versions are not signed, and workers verify digests only.", {})
+
+
+def warned(problems: Sequence[Problem]) -> Notice:
+    """Tell what is accepted but worth a look."""
+    return Notice("settings_warning", "warning", f"{_listed(lines(problems), 3)}.", {"problems": lines(problems)})
+
+
+def watch_degraded(sentence: str) -> Notice:
+    """Tell that the watcher sees less than it should; comparing goes on."""
+    return Notice("watch_degraded", "warning", f"{sentence}; the directory is compared every few seconds anyway.", {})
+
+
+def daemon_stopped(code: int) -> Notice:
+    """Tell that it is over."""
+    return Notice("daemon_stopped", "info", "Every worker is gone; the supervisor ends.", {"exit_code": code})

@@ -1,0 +1,246 @@
+"""Settings: daemon.toml with what the command line and the environment add, and every mistake in them.
+
+Decided here: how the two tables of daemon.toml are read, which value wins, and what a change of a setting needs. Not
+decided here: which settings exist (``options.py``), where files and variables come from, and what settings lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from nexus_supervisor.core.options import (
+    MAX_WORKERS,
+    DaemonSettings,
+    GateSettings,
+    GuardSettings,
+    LimitSettings,
+    LivenessSettings,
+    RestartSettings,
+    RolloutSettings,
+    ShutdownSettings,
+    SigningSettings,
+    SupervisorSettings,
+    TrialSettings,
+    WatchSettings,
+)
+from nexus_supervisor.core.rules import Rule, Share, Unfit
+from nexus_supervisor.core.sections import SectionSpec, default_sections, read_sections
+from nexus_supervisor.core.spelling import one_edit_away
+from nexus_supervisor.core.tables import Mistake, options, read_table, unknown_key
+
+__all__ = [
+    "LIVE_KEYS",
+    "START_KEYS",
+    "UNREAD",
+    "DaemonSettings",
+    "GateSettings",
+    "GuardSettings",
+    "LimitSettings",
+    "LivenessSettings",
+    "Mistake",
+    "Needs",
+    "Parsed",
+    "RestartSettings",
+    "RolloutSettings",
+    "SectionSpec",
+    "Settings",
+    "Share",
+    "ShutdownSettings",
+    "SigningSettings",
+    "SupervisorSettings",
+    "TrialSettings",
+    "WatchSettings",
+    "needs",
+    "overrides_from_environment",
+    "parse",
+]
+
+Needs = Literal["live", "restart", "start"]
+
+LIVE_KEYS = (
+    "daemon.admin_token",
+    "daemon.log_format",
+    "daemon.log_level",
+    "daemon.shutdown",
+    "supervisor.guards",
+    "supervisor.limits",
+    "supervisor.liveness",
+    "supervisor.on_restart_required",
+    "supervisor.restart",
+    "supervisor.rollout",
+    "supervisor.watch",
+)
+"""Keys of daemon.toml, or tables of them, whose change goes live like that of a live section."""
+
+START_KEYS = ("daemon.signing", "supervisor.name")
+"""Keys, or tables of them, that are read when the supervisor starts and never again."""
+
+UNREAD = (
+    "daemon.admin_token",
+    "supervisor.guards",
+    "supervisor.hooks",
+    "supervisor.liveness",
+    "supervisor.restart.max_restarts",
+    "supervisor.rollout.bake_seconds",
+    "supervisor.rollout.canary",
+    "supervisor.rollout.gates",
+    "supervisor.rollout.on_inconclusive",
+    "supervisor.rollout.quiet_bake_seconds",
+    "supervisor.rollout.strategy",
+    "supervisor.rollout.trial",
+    "supervisor.rollout.wave_pause_seconds",
+)
+"""Settings, or tables of them, that no code reads yet: accepted and bounded, and listed by the status."""
+
+_ELSEWHERE = "this value is given by the command line or the environment, not by daemon.toml"
+_PREFIX = "NEXUS_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold every setting, complete and within its bounds."""
+
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+
+
+class Parsed(NamedTuple):
+    """Answer what was read: settings with defaults where a key is bad, and what is wrong or worth a warning."""
+
+    settings: Settings
+    errors: tuple[Mistake, ...]
+    warnings: tuple[Mistake, ...]
+
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def parse(document: Mapping[str, Any], overrides: Mapping[str, Any] = _NONE, *, cpu_count: int) -> Parsed:
+    """Read daemon.toml as plain values; ``overrides`` has the same shape, and its values win.
+
+    Every mistake is reported, also one in a value that an override hides. A mistake in an override says so.
+    """
+    errors: list[Mistake] = []
+    settings = _read(document, errors, cpu_count)
+    if overrides:
+        both: list[Mistake] = []
+        settings = _read(_overlaid(document, overrides), both, cpu_count)
+        errors += [replace(one, message=f"{one.message} ({_ELSEWHERE})") for one in both if one not in errors]
+    return Parsed(settings, tuple(errors), _warnings(settings.daemon.application))
+
+
+def needs(key: str) -> Needs:
+    """Say what a change of a dotted key of daemon.toml needs: nothing, a restart, or a stop and a new start."""
+    if _within(key, LIVE_KEYS):
+        return "live"
+    return "start" if _within(key, START_KEYS) else "restart"
+
+
+def _within(key: str, prefixes: Iterable[str]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _read(document: Mapping[str, Any], mistakes: list[Mistake], cpu_count: int) -> Settings:
+    known = options(Settings)
+    mistakes += [unknown_key("", key, known) for key in document if key not in known]
+    return Settings(
+        _read_daemon(document.get("daemon", {}), mistakes),
+        _read_supervisor(document.get("supervisor", {}), mistakes, cpu_count),
+    )
+
+
+def _read_daemon(table: Any, mistakes: list[Mistake]) -> DaemonSettings:
+    """Read ``[daemon]``: a key that is nearly one of ours is a mistake, any other one is the application's."""
+    known = options(DaemonSettings)
+    own = table if isinstance(table, Mapping) else {}
+    foreign = frozenset(key for key in own if key not in known)
+    slips = {key for key in foreign if any(one_edit_away(key, name) for name in known)}
+    daemon = read_table(DaemonSettings, table, "daemon", mistakes, also=foreign - slips)
+    return replace(daemon, application=_frozen({key: own[key] for key in own if key in foreign - slips}))
+
+
+def _read_supervisor(table: Any, mistakes: list[Mistake], cpu_count: int) -> SupervisorSettings:
+    read = read_table(SupervisorSettings, table, "supervisor", mistakes, also=frozenset({"section"}))
+    own = table if isinstance(table, Mapping) else {}
+    workers = read.workers if "workers" in own else min(MAX_WORKERS, max(1, cpu_count))
+    if "section" in own:
+        return replace(read, workers=workers, sections=read_sections(own["section"], "supervisor.section", mistakes))
+    return replace(read, workers=workers, sections=default_sections(read.program))
+
+
+def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay plain tables over each other: what is above wins, tables are joined."""
+    joined = dict(below)
+    for key, value in above.items():
+        under = joined.get(key)
+        joined[key] = _overlaid(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return joined
+
+
+def _frozen(value: Any) -> Any:
+    """Return a plain value that nobody can change: read-only mappings, tuples for lists."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return value
+
+
+def _warnings(application: Mapping[str, Any]) -> tuple[Mistake, ...]:
+    if not application:
+        return ()
+    names = ", ".join(sorted(application))
+    message = f"these keys are no settings of nexus-supervisor, so they go to the application as they are: {names}"
+    return (Mistake("daemon", "unknown_key", message),)
+
+
+def overrides_from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], tuple[Mistake, ...]]:
+    """Return the settings that variables such as ``NEXUS_SUPERVISOR__ROLLOUT__BAKE_SECONDS`` give, as plain values.
+
+    Text becomes what the setting wants; bounds are checked by ``parse``. Names without ``__`` are no settings.
+    """
+    plain: dict[str, Any] = {}
+    mistakes: list[Mistake] = []
+    for variable in sorted(environment):
+        if variable.startswith(_PREFIX) and "__" in variable:
+            path = variable.removeprefix(_PREFIX).lower().split("__")
+            value = _from_text(variable, path, environment[variable])
+            if isinstance(value, Mistake):
+                mistakes.append(value)
+            else:
+                _put(plain, path, value[0])
+    return plain, tuple(mistakes)
+
+
+def _from_text(variable: str, path: list[str], text: str) -> tuple[Any] | Mistake:
+    """Return the plain value that a variable gives to the setting at a path, or what is wrong with it."""
+    given = f"(given by the environment variable {variable})"
+    table: type = Settings
+    for depth, name in enumerate(path):
+        option = options(table).get(name)
+        if option is None:
+            mistake = unknown_key(".".join(path[:depth]), name, options(table))
+            return replace(mistake, message=f"{mistake.message} {given}")
+        if option.rule is not None:
+            return _taken(option.rule, path, depth, text, given)
+        table = option.table or table
+    return Mistake(".".join(path), "type", f"this is a table: name one of its keys, joined by __ {given}")
+
+
+def _taken(rule: Rule, path: list[str], depth: int, text: str, given: str) -> tuple[Any] | Mistake:
+    """Return the plain value of text by the rule of the setting that ``path`` leads to at ``depth``."""
+    if depth < len(path) - 1:
+        return Mistake(".".join(path), "unknown_key", f"{'.'.join(path[: depth + 1])} is not a table {given}")
+    try:
+        return (rule.plain(text),)
+    except Unfit as unfit:
+        return Mistake(".".join(path), unfit.code, f"{unfit} {given}")
+
+
+def _put(plain: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        plain = plain.setdefault(name, {})
+    plain[path[-1]] = value

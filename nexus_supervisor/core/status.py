@@ -1,0 +1,169 @@
+"""The status: what an operator is told about the fleet at one moment.
+
+Decided here: the fields and their meaning, from facts of the core and figures of the shell. Not decided here: how it is
+shown (``cli/render.py``). Times are RFC 3339 in UTC; the core's monotonic times become such by one offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nexus_supervisor.core.board import Board
+from nexus_supervisor.core.lifecycle import Life
+from nexus_supervisor.core.rollout import Phase, Rollout
+from nexus_supervisor.core.roster import Process, Slot
+from nexus_supervisor.core.settings import UNREAD
+
+__all__ = ["Figures", "Surroundings", "document"]
+
+_PHASES = {
+    Phase.RECORDING: "trial",
+    Phase.BINDING: "trial",
+    Phase.STAGING: "staging",
+    Phase.WAVE: "wave",
+    Phase.COMMITTING: "wave",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Hold what the shell measures of one process."""
+
+    requests: int = 0
+    errors: int = 0
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Hold what the shell knows: the clock, the watcher, who we are. ``wall_offset`` turns monotonic into unix time."""
+
+    now: float
+    wall_offset: float
+    started: float
+    pid: int
+    directory: str
+    addresses: tuple[str, ...]
+    signing: bool
+    watch_mode: str
+    last_compare: float
+    figures: Mapping[tuple[str, int], Figures]
+
+
+def document(board: Board, around: Surroundings) -> dict[str, Any]:
+    """Return the status as plain values, with the fields of ``status --json``."""
+    return {
+        "version": board.history.version,
+        "digest": board.history.digest,
+        "state": state(board),
+        "name": board.settings.supervisor.name,
+        "program": board.settings.supervisor.program,
+        "pid": around.pid,
+        "directory": around.directory,
+        "addresses": list(around.addresses),
+        "uptime_seconds": round(around.now - around.started, 3),
+        "signing": "on" if around.signing else "off",
+        "isolation": "same-uid",
+        "rollout": _rollout(board.rollout),
+        "pending_restart": _pending(board, around),
+        "drift": _drift(board, around),
+        "last_rejection": _rejection(board, around),
+        "watch": {
+            "mode": around.watch_mode,
+            "last_compare_age_seconds": round(max(0.0, around.now - around.last_compare), 3),
+        },
+        "settings_unread": list(UNREAD),
+        "quarantined": [{"digest": digest, "reason": reason} for digest, reason in board.history.quarantined.items()],
+        "workers": [*_processes(board, around), *_empty(board)],
+    }
+
+
+def state(board: Board) -> str:
+    """Return ``ok``, ``degraded``, ``rolling`` or ``failed``: the one word that a check asks for."""
+    if board.rollout is not None:
+        return "rolling"
+    ready = sum(1 for one in board.roster.live() if one.life is Life.READY and one.active == board.history.version)
+    if ready == 0:
+        return "failed"
+    return "ok" if ready >= len(board.roster.slots) else "degraded"
+
+
+def _time(monotonic: float, around: Surroundings) -> str:
+    moment = datetime.fromtimestamp(monotonic + around.wall_offset, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rollout(rollout: Rollout | None) -> dict[str, Any] | None:
+    if rollout is None:
+        return None
+    phase = "rolling_back" if rollout.rollback_of is not None else _PHASES.get(rollout.phase, rollout.phase.value)
+    return {"version": rollout.version, "phase": phase, "kind": rollout.kind.value, "reason": rollout.reason}
+
+
+def _pending(board: Board, around: Surroundings) -> dict[str, Any] | None:
+    standing = board.standing
+    if not standing.held_keys:
+        return None
+    since = _time(standing.held_since, around)
+    return {"keys": list(standing.held_keys), "since": since, "needs": "restart"}
+
+
+def _drift(board: Board, around: Surroundings) -> dict[str, Any] | None:
+    drift = board.standing.drift
+    if drift is None:
+        return None
+    return {"since": _time(drift.since, around), "reason": drift.reason, "keys": list(drift.keys)}
+
+
+def _rejection(board: Board, around: Surroundings) -> dict[str, Any] | None:
+    rejection = board.standing.rejection
+    if rejection is None:
+        return None
+    errors = [str(problem) for problem in rejection.problems]
+    return {"at": _time(rejection.at, around), "reason": rejection.reason, "errors": errors}
+
+
+def _processes(board: Board, around: Surroundings) -> list[dict[str, Any]]:
+    ordered = sorted(board.roster.processes.values(), key=lambda one: (one.number, one.slot, one.incarnation))
+    return [_process(one, around) for one in ordered]
+
+
+def _process(process: Process, around: Surroundings) -> dict[str, Any]:
+    figures = around.figures.get(process.key, Figures())
+    dying = process.life is Life.DYING
+    return {
+        "slot": process.slot,
+        "incarnation": process.incarnation,
+        "pid": process.pid,
+        "state": "draining" if dying else process.life.value,
+        "version": process.active,
+        "active_since": None if process.active_since is None else _time(process.active_since, around),
+        "oldest_snapshot": process.oldest if process.oldest is not None else process.active,
+        "requests": figures.requests,
+        "errors": figures.errors,
+        "rss_bytes": figures.rss_bytes,
+    }
+
+
+def _empty(board: Board) -> list[dict[str, Any]]:
+    taken = {process.slot for process in board.roster.processes.values()}
+    return [_backoff(slot) for slot in board.roster.slots.values() if slot.name not in taken]
+
+
+def _backoff(slot: Slot) -> dict[str, Any]:
+    return {
+        "slot": slot.name,
+        "incarnation": slot.incarnation,
+        "pid": None,
+        "state": "backoff" if slot.incarnation else "starting",
+        "version": None,
+        "active_since": None,
+        "oldest_snapshot": None,
+        "requests": 0,
+        "errors": 0,
+        "rss_bytes": 0,
+        "last_exit": slot.last_exit,
+    }

@@ -1,0 +1,148 @@
+"""Strict validation and canonical writing by pydantic, for models and dataclasses alike.
+
+Decided here: the options with which pydantic is called, and the order of what it leaves unordered. Not decided here:
+how an error reads (``mistakes.py``). Importing this brings pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from nexus_supervisor.core import canonical
+from nexus_supervisor.core.spelling import suggestion
+from nexus_supervisor.models.mistakes import Mistake, ModelMistakesError, Path, described
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nexus_supervisor.models.secrets import SecretSource
+
+__all__ = ["StrictAdapter"]
+
+_SETS = ("set", "frozenset")
+_EXTRA = ("extra_behavior", "extra_fields_behavior")
+
+
+class StrictAdapter:
+    """Validate and write the documents of one class."""
+
+    def __init__(self, cls: type) -> None:
+        self._adapter: TypeAdapter[Any] = TypeAdapter(cls)
+        parts = list(_parts(self._adapter.core_schema))
+        self._allows_extra = any(part.get(key) == "allow" for part in parts for key in _EXTRA)
+        self._has_sets = any(part.get("type") in _SETS for part in parts)
+        self._names = sorted({name for part in parts for name in _field_names(part)})
+
+    def judge(self, document: dict[str, Any], source: SecretSource, redacted: Callable[[str], str]) -> Any:
+        """Return the instance of a document as people wrote it; raise ModelMistakesError with every mistake."""
+        extra: Literal["forbid"] | None = None if self._allows_extra else "forbid"
+        raw = canonical.encode(document)
+        try:
+            instance = self._adapter.validate_json(raw, strict=True, extra=extra, context=source)
+        except ValidationError as error:
+            found = described(_errors(error), document, self._unknown, redacted)
+            raise ModelMistakesError(found) from None
+        if self._allows_extra and (strangers := list(_strangers(instance, document, ()))):
+            raise ModelMistakesError([Mistake(path, "unknown_key", self._unknown(path)) for path in strangers])
+        return instance
+
+    def write(self, instance: Any) -> bytes:
+        """Return the canonical JSON of an instance, by field names, defaults included."""
+        plain = self._adapter.dump_python(instance, mode="json", by_alias=False, round_trip=True)
+        if self._has_sets:
+            plain = _ordered(plain, self._adapter.dump_python(instance, mode="python", by_alias=False, round_trip=True))
+        try:
+            return canonical.encode(plain)
+        except ValueError as error:
+            message = f"this value has no canonical form ({type(error).__name__}): use finite numbers and plain types"
+            raise ModelMistakesError([Mistake((), "value", message)]) from None
+
+    def read(self, body: bytes, source: SecretSource) -> Any:
+        """Return the instance that canonical JSON stands for; raise ModelMistakesError."""
+        try:
+            return self._adapter.validate_json(body, strict=True, by_alias=False, by_name=True, context=source)
+        except ValidationError as error:
+            found = described(_errors(error), canonical.decode(body), self._unknown, lambda _: "the model refuses this")
+            raise ModelMistakesError(found) from None
+
+    def _unknown(self, path: Path) -> str:
+        name = str(path[-1]) if path else ""
+        meant = suggestion(name, self._names)
+        hint = f"did you mean {meant}?" if meant else "remove it, or look for its right name"
+        return f"expected a known key, found an unknown one: {hint}"
+
+
+def _errors(error: ValidationError) -> list[dict[str, Any]]:
+    return [dict(one) for one in error.errors(include_url=False)]
+
+
+def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every mapping inside a schema, without recursion."""
+    waiting, seen = [schema], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Mapping):
+            yield part
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting.extend(part)
+
+
+def _field_names(part: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names, as people write them, of the fields that one part of a schema declares."""
+    fields = part.get("fields")
+    if isinstance(fields, Mapping) and part.get("type") in ("model-fields", "typed-dict"):
+        for name, field in fields.items():
+            alias = field.get("validation_alias") if isinstance(field, Mapping) else None
+            yield alias if isinstance(alias, str) else str(name)
+    elif part.get("type") == "dataclass-args" and isinstance(fields, list):
+        yield from (str(field["name"]) for field in fields)
+
+
+def _strangers(instance: Any, document: Any, path: Path) -> Iterator[Path]:
+    """Yield the paths of keys that no field of the instance at that place took, where its class doesn't allow them."""
+    if isinstance(document, list) and isinstance(instance, (list, tuple)):
+        for index, (item, written) in enumerate(zip(instance, document, strict=False)):
+            yield from _strangers(item, written, (*path, index))
+    elif isinstance(document, dict) and (fields := _fields(instance)) is not None:
+        allowed = isinstance(instance, BaseModel) and instance.model_config.get("extra") == "allow"
+        for key, written in document.items():
+            if key in fields:
+                yield from _strangers(fields[key], written, (*path, key))
+            elif not allowed:
+                yield (*path, key)
+    elif isinstance(document, dict) and isinstance(instance, Mapping):
+        for key, written in document.items():
+            yield from _strangers(instance.get(key), written, (*path, key))
+
+
+def _fields(instance: Any) -> dict[str, Any] | None:
+    """Return the values of an instance by the names that people write, or None for other values."""
+    if isinstance(instance, BaseModel):
+        known = type(instance).model_fields.items()
+        return {_written(name, one.validation_alias or one.alias): getattr(instance, name) for name, one in known}
+    if dataclasses.is_dataclass(instance) and not isinstance(instance, type):
+        return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    return None
+
+
+def _written(name: str, alias: Any) -> str:
+    return alias if isinstance(alias, str) else name
+
+
+def _ordered(plain: Any, original: Any) -> Any:
+    """Return the written value with everything that was a set in canonical order."""
+    if isinstance(original, (set, frozenset)):
+        return sorted(plain, key=canonical.encode)
+    if isinstance(original, dict) and isinstance(plain, dict):
+        return {key: _ordered(value, item) for (key, value), item in zip(plain.items(), original.values(), strict=True)}
+    if isinstance(original, (list, tuple)) and isinstance(plain, list):
+        return [_ordered(value, item) for value, item in zip(plain, original, strict=True)]
+    return plain

@@ -1,0 +1,130 @@
+"""The contents that the supervisor holds, by digest, with what belongs to each.
+
+Decided here: what is kept for how long, and how little of a content has to be sent to a worker that holds another. Not
+decided here: which content runs. Secret values are held as sealed memory that is passed on and never read here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nexus_supervisor.core import canonical, delta
+from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest
+from nexus_supervisor.core.settings import Settings, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Contents", "Kept", "Parcel", "settings_of"]
+
+
+@dataclass(slots=True)
+class Kept:
+    """Hold one content, its settings, and the descriptor of its secret values, if it has any."""
+
+    content: Content
+    settings: Settings
+    secrets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Hold what turns one content into another: the encoded delta and the names that it brings, by live section."""
+
+    base: Digest | None
+    payload: bytes | None
+    names: Mapping[str, tuple[str, ...]]
+
+
+class Contents:
+    """Hold contents by digest."""
+
+    def __init__(self, overrides: Mapping[str, Any]) -> None:
+        self._overrides = overrides
+        self._kept: dict[Digest, Kept] = {}
+        self._parcels: dict[tuple[Digest | None, Digest], Parcel] = {}
+
+    def put(self, content: Content, secrets: int | None) -> Kept:
+        """Keep a content; ``secrets`` is ours from now on, and replaces what was known."""
+        kept = self._kept.get(content.digest)
+        if kept is None:
+            kept = self._kept[content.digest] = Kept(content, settings_of(content, self._overrides), secrets)
+        elif secrets is not None:
+            _close(kept.secrets)
+            kept.secrets = secrets
+        return kept
+
+    def get(self, digest: Digest) -> Kept:
+        """Return a content that is kept; raise KeyError otherwise."""
+        return self._kept[digest]
+
+    def find(self, digest: Digest | None) -> Content | None:
+        """Return the content of a digest, EMPTY for None; None where it isn't kept."""
+        if digest is None or digest == EMPTY.digest:
+            return EMPTY
+        kept = self._kept.get(digest)
+        return None if kept is None else kept.content
+
+    def parcel(self, holds: tuple[Digest, ...], target: Digest) -> Parcel:
+        """Return the least that has to be sent to somebody who holds these contents."""
+        if target in holds:
+            return Parcel(target, None, {})
+        base = next((digest for digest in holds if digest in self._kept), None)
+        key = (base, target)
+        if key not in self._parcels:
+            content = self._kept[target].content
+            change = content.delta_from(None if base is None else self._kept[base].content)
+            self._parcels[key] = Parcel(change.base, delta.encode(change), _names(change))
+        return self._parcels[key]
+
+    def keep(self, digests: Iterable[Digest]) -> list[tuple[str, str]]:
+        """Forget every content but these; return the live entries that no kept content has any more."""
+        wanted = set(digests)
+        forgotten = [self._kept.pop(digest) for digest in list(self._kept) if digest not in wanted]
+        for kept in forgotten:
+            _close(kept.secrets)
+        self._parcels = {key: one for key, one in self._parcels.items() if key[1] in wanted and key[0] in {None, *wanted}}
+        return [key for kept in forgotten for key in self._only_in(kept.content)]
+
+    def close(self) -> None:
+        """Close every descriptor that is held."""
+        self.keep(())
+
+    def _only_in(self, content: Content) -> list[tuple[str, str]]:
+        """Return the live entries of a content that no kept one has; shared shards are passed over."""
+        others = [kept.content for kept in self._kept.values()]
+        if not others:
+            return []
+        gone = []
+        for name, section in content.sections.items():
+            newest = others[0].sections.get(name)
+            if section.apply != "live" or newest is None:
+                continue
+            names = [entry for entry, _, there in section.entries.differing(newest.entries) if there is None]
+            gone += [(name, entry) for entry in names if not any(_has(other, name, entry) for other in others)]
+        return gone
+
+
+def settings_of(content: Content, overrides: Mapping[str, Any]) -> Settings:
+    """Return the settings that a content and the command line give."""
+    section = content.sections.get("daemon")
+    document = {name: canonical.decode(entry.body) for name, entry in section.entries.items()} if section else {}
+    if isinstance(document.get("daemon"), dict):
+        document["daemon"] = {key: value for key, value in document["daemon"].items() if key != "admin_token"}
+    return parse(document, overrides, cpu_count=os.cpu_count() or 1).settings
+
+
+def _names(change: Delta) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(section.changed) for name, section in change.sections.items() if section.apply == "live"}
+
+
+def _has(content: Content, section: str, entry: str) -> bool:
+    held = content.sections.get(section)
+    return held is not None and entry in held.entries
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)

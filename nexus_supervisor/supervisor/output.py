@@ -1,0 +1,245 @@
+"""Notices on their way out: to stderr as text or JSON, and to those who follow them.
+
+Decided here: how one notice looks on one line, and what happens when nobody takes the lines. Not decided here: what is
+told (``core/notices.py``) and how a client is reached (``control_server.py``).
+
+A log must never stop the daemon: lines are written by a thread of their own from a bounded queue. Where stderr is a
+full pipe, lines are dropped and counted; where it is closed, they are lost, and the daemon goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from nexus_supervisor.core import canonical
+from nexus_supervisor.core.control import Noticed
+from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
+from nexus_supervisor.supervisor import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LEVELS", "NoticeLog", "NoticeRing", "document", "json_line", "printable", "text_line"]
+
+LEVELS = ("debug", "info", "warning", "error")
+"""From the most to the least talkative; a log shows its own level and those after it."""
+
+_STDERR = 2
+_CLOSE_SECONDS = 1.0
+
+
+def printable(text: str) -> str:
+    r"""Escape everything that could end a line, steer a terminal or hide: control, bidi and zero-width characters.
+
+    The escapes are Python's (``\n``, ``\x1b``, ``\u2028``), so one notice is one line whatever its fields hold.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def text_line(notice: Notice, at: float) -> str:
+    """Show a notice as one line for people: time, level, kind, sentence, then ``key=value``."""
+    fields = dict(notice.fields)
+    if notice.kind in SECURITY_KINDS:
+        fields["security"] = True
+    facts = "".join(f" {printable(key)}={_fact(value)}" for key, value in fields.items())
+    return f"{_time(at)} {notice.level.upper():<7} {notice.kind} {printable(notice.text)}{facts}\n"
+
+
+def json_line(notice: Notice, at: float) -> str:
+    """Show a notice as one JSON object on one line; everything outside printable ASCII is escaped."""
+    shown = {"at": _time(at), **_shape(notice)}
+    return json.dumps(shown, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f") + "\n"
+
+
+def document(notice: Notice) -> bytes:
+    """Encode a notice as the canonical JSON that clients get."""
+    return canonical.encode(_shape(notice))
+
+
+def _shape(notice: Notice) -> dict[str, object]:
+    shape: dict[str, object] = {"level": notice.level, "kind": notice.kind, "text": notice.text}
+    if notice.kind in SECURITY_KINDS:
+        shape["security"] = True
+    shape["fields"] = {key: list(value) if isinstance(value, tuple) else value for key, value in notice.fields.items()}
+    return shape
+
+
+def _fact(value: str | float | bool | tuple[str, ...] | None) -> str:  # noqa: FBT001 - a value to show, not a switch
+    if isinstance(value, tuple):
+        return ",".join(_fact(item) for item in value) or '""'
+    if isinstance(value, str):
+        plain = value and not any(c in value for c in ' ="')
+        return printable(value if plain else json.dumps(value, ensure_ascii=False))
+    return json.dumps(value)
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a log shows and how: replaced as a whole, so that a writer never sees half a change."""
+
+    level: str
+    format: str
+
+    def line(self, notice: Notice, at: float) -> str:
+        return json_line(notice, at) if self.format == "json" else text_line(notice, at)
+
+    def missing(self, count: int, at: float) -> str:
+        """Say that lines are missing: not a notice, since only this log lacks them."""
+        text = f"{count} notices were dropped here: this log is read too slowly"
+        if self.format == "json":
+            return json.dumps({"at": _time(at), "level": "warning", "kind": "log", "text": text}) + "\n"
+        return f"{_time(at)} WARNING log {text}\n"
+
+
+class NoticeLog:
+    """Write notices to a descriptor, stderr by default, without ever making the caller wait.
+
+    ``level`` is one of LEVELS, ``format`` is ``text`` or ``json``; both can be changed while the log runs.
+    """
+
+    def __init__(self, level: str, format: str, *, descriptor: int = _STDERR, capacity: int = 10_000) -> None:  # noqa: A002 - the setting's name
+        self._look = _Look(level, format)
+        self._lines = _Lines(capacity)
+        self._writer = threading.Thread(target=self._run, args=(descriptor,), name="notice-log", daemon=True)
+        self._writer.start()
+
+    def show(self, level: str, format: str) -> None:  # noqa: A002 - the setting's name
+        """Change level and format from the next notice on."""
+        self._look = _Look(level, format)
+
+    def write(self, notice: Notice) -> None:
+        """Queue a notice of the log's level or above; never wait, never raise."""
+        look = self._look
+        if LEVELS.index(notice.level) >= LEVELS.index(look.level):
+            self._lines.put(look.line(notice, clock.wall()))
+
+    def close(self) -> None:
+        """Write what is queued, as far as that takes less than a second: a reader that is stuck must not hold us."""
+        self._lines.end()
+        self._writer.join(_CLOSE_SECONDS)
+
+    @property
+    def dropped(self) -> int:
+        """Return how many notices were dropped so far because the queue was full."""
+        return self._lines.dropped
+
+    def _run(self, descriptor: int) -> None:
+        """Be the writer's thread: take what is queued, write it in one go, say how much was dropped since."""
+        reported = 0
+        while (taken := self._lines.take()) is not None:
+            lines, dropped = taken
+            if dropped > reported:
+                lines.append(self._look.missing(dropped - reported, clock.wall()))
+                reported = dropped
+            _write(descriptor, "".join(lines).encode("utf-8", "backslashreplace"))
+
+
+class _Lines:
+    """Pass lines from any thread to the writer; drop the newest when full, and count them."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._waiting: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._ended = False
+        self.dropped = 0
+
+    def put(self, line: str) -> None:
+        with self._changed:
+            if self._ended:
+                return
+            if len(self._waiting) >= self._capacity:
+                self.dropped += 1
+                return
+            self._waiting.append(line)
+            self._changed.notify()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def take(self) -> tuple[list[str], int] | None:
+        """Wait for lines; return them with the number of dropped ones so far, or None at the end."""
+        with self._changed:
+            while not self._waiting and not self._ended:
+                self._changed.wait()
+            if not self._waiting:
+                return None
+            lines = list(self._waiting)
+            self._waiting.clear()
+            return lines, self.dropped
+
+
+def _write(descriptor: int, raw: bytes) -> None:
+    """Write all of it; give up where nobody can ever read it (closed, broken pipe, full disk)."""
+    left = memoryview(raw)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # somebody who shares the terminal made it non-blocking
+            select.select((), (descriptor,), ())
+        except OSError:  # there is nowhere to say so: the notice stream still has every notice
+            return
+
+
+class NoticeRing:
+    """Keep the newest notices under rising numbers, and deliver new ones to followers. Used by one thread only."""
+
+    def __init__(self, capacity: int) -> None:
+        self._kept: deque[Noticed] = deque(maxlen=capacity)
+        self._next = 1
+        self._followers: list[Callable[[Noticed], None]] = []
+
+    def add(self, notice: Notice) -> Noticed:
+        """Give a notice its number, keep it, deliver it, and return it as numbered."""
+        noticed = Noticed(self._next, clock.wall(), document(notice))
+        self._next += 1
+        self._kept.append(noticed)
+        for follower in tuple(self._followers):
+            self._deliver(follower, noticed)
+        return noticed
+
+    def since(self, number: int) -> tuple[Noticed, ...]:
+        """Return the kept notices with at least this number, oldest first."""
+        return tuple(noticed for noticed in self._kept if noticed.number >= number)
+
+    def follow(self, since: int, deliver: Callable[[Noticed], None]) -> Callable[[], None]:
+        """Deliver the kept notices from number ``since`` on, then each new one; return how to stop that.
+
+        A follower whose ``deliver`` raises ConnectionError has left, and is forgotten.
+        """
+        self._followers.append(deliver)
+        for noticed in self.since(since):
+            self._deliver(deliver, noticed)
+        return lambda: self._forget(deliver)
+
+    @property
+    def next_number(self) -> int:
+        """Return the number that the next notice gets."""
+        return self._next
+
+    def _deliver(self, follower: Callable[[Noticed], None], noticed: Noticed) -> None:
+        if follower not in self._followers:
+            return
+        try:
+            follower(noticed)
+        except ConnectionError:
+            self._forget(follower)
+
+    def _forget(self, follower: Callable[[Noticed], None]) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)

@@ -1,0 +1,188 @@
+"""Doing what the fleet decided: one short method for each effect.
+
+Decided here: nothing. Each method performs one effect, in the order in which the fleet gave them, and never waits.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, assert_never
+
+from nexus_supervisor.core import canonical, delta, effects
+from nexus_supervisor.core.control import Ended
+from nexus_supervisor.core.events import BindFailed, Bound
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.errors import NexusError
+from nexus_supervisor.supervisor import clock
+from nexus_supervisor.supervisor.listeners import Listener, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nexus_supervisor.core.control import Answer
+    from nexus_supervisor.core.effects import Effect, Outcome
+    from nexus_supervisor.core.events import Event
+    from nexus_supervisor.core.settings import Settings
+    from nexus_supervisor.supervisor.compiling import Compiling
+    from nexus_supervisor.supervisor.contents import Contents
+    from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing
+    from nexus_supervisor.supervisor.records import Records
+    from nexus_supervisor.supervisor.rows import Rows
+    from nexus_supervisor.supervisor.signing import Signer
+    from nexus_supervisor.supervisor.workers import Workers
+
+__all__ = ["Notices", "Performer", "Sockets"]
+
+
+class Notices:
+    """Hand each notice to its readers: the log and those who follow."""
+
+    def __init__(self, log: NoticeLog, ring: NoticeRing) -> None:
+        self._log, self.ring = log, ring
+
+    def tell(self, notice: Notice) -> None:
+        """Tell one notice, from the loop's thread."""
+        self.ring.add(notice)
+        self._log.write(notice)
+
+
+class Sockets:
+    """Hold the listening sockets in use, and those that a restart is about to use."""
+
+    def __init__(self, listeners: tuple[Listener, ...]) -> None:
+        self.current = listeners
+        self._next: tuple[Listener, ...] = ()
+
+    @property
+    def newest(self) -> tuple[Listener, ...]:
+        """Return the sockets that a process gets which is started now."""
+        return self._next or self.current
+
+    def bind(self, settings: Settings) -> None:
+        """Bind beside the sockets in use; raise NexusError where that can't be."""
+        self._next = (bind(settings.daemon.bind, settings.daemon.port),)
+
+    def settle(self, *, adopted: bool) -> None:
+        """Close what is no longer needed: the old sockets, or the new ones."""
+        leaving, self.current = (self.current, self._next) if adopted else (self._next, self.current)
+        self._next = ()
+        for listener in leaving:
+            listener.close()
+
+    def close(self) -> None:
+        """Close all."""
+        for listener in (*self.current, *self._next):
+            listener.close()
+
+
+class Performer:
+    """Perform effects with what it was given."""
+
+    def __init__(
+        self,
+        *,
+        post: Callable[[Event], None],
+        contents: Contents,
+        rows: Rows,
+        workers: Workers,
+        compiling: Compiling,
+        records: Records,
+        signer: Signer,
+        sockets: Sockets,
+        notices: Notices,
+        leave: Callable[[int], None],
+    ) -> None:
+        self._post, self._contents, self._rows = post, contents, rows
+        self._workers, self._compiling, self._records = workers, compiling, records
+        self._signer, self._sockets, self._notices = signer, sockets, notices
+        self._leave = leave
+        self._replies: dict[int, Callable[[Answer], None]] = {}
+        self._tickets = 0
+
+    def ticket(self, reply: Callable[[Answer], None]) -> int:
+        """Return a ticket for a request; its answer goes to ``reply``."""
+        self._tickets += 1
+        self._replies[self._tickets] = reply
+        return self._tickets
+
+    def perform(self, effect: Effect, settings: Settings) -> None:  # noqa: C901, PLR0912 - one line for each effect
+        """Perform one effect; ``settings`` are those that are in force."""
+        match effect:
+            case effects.Look():
+                timeout = settings.supervisor.limits.compile_timeout_seconds
+                self._compiling.look(effect.ticket, effect.hints, timeout, whole=effect.whole)
+            case effects.Record():
+                self._record(effect)
+            case effects.Commit():
+                self._records.commit(effect.version)
+            case effects.Burn():
+                self._records.burn(effect.version, effect.reason)
+            case effects.Quarantine():
+                self._records.quarantine(effect.digest, effect.reason)
+            case effects.Archive():
+                self._records.archive(effect.version)
+            case effects.Spawn():
+                self._spawn(effect)
+            case effects.SendStage():
+                self._workers.stage(effect, self._records.issued(effect.version))
+            case effects.Send():
+                self._workers.send(effect.slot, effect.incarnation, effect.message)
+            case effects.Kill():
+                self._workers.kill(effect.slot, effect.incarnation)
+            case effects.Bind():
+                self._bind(effect)
+            case effects.CloseListeners():
+                self._sockets.settle(adopted=effect.adopted)
+            case effects.Adopt():
+                self._compiling.adopt(effect.digest)
+            case effects.Keep():
+                self._rows.drop(self._contents.keep(effect.digests))
+            case effects.Announce():
+                self._notices.tell(effect.notice)
+            case effects.Answer():
+                self._answer(effect.ticket, effect.outcome)
+            case effects.Exit():
+                self._leave(effect.code)
+            case _:
+                assert_never(effect)
+
+    def _record(self, effect: effects.Record) -> None:
+        content = self._contents.get(effect.digest).content
+        parent = self._records.committed
+        created = datetime.fromtimestamp(clock.wall(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        stored = self._signer.issue(
+            content, version=effect.version, parent=parent, created_at=created, rollback_of=effect.rollback_of
+        )
+        change = content.delta_from(None if parent is None else parent.content)
+        origin = "rollback" if effect.rollback_of is not None else "directory"
+        self._records.candidate(stored, delta.encode(change), effect.reason, origin)
+
+    def _spawn(self, effect: effects.Spawn) -> None:
+        settings = self._contents.get(effect.digest).settings
+        record = self._workers.spawn(effect, settings, self._sockets.newest, self._compiling.environment)
+        if record is not None:
+            self._records.spawned(record)
+
+    def _bind(self, effect: effects.Bind) -> None:
+        try:
+            self._sockets.bind(self._contents.get(effect.digest).settings)
+        except NexusError as error:
+            self._post(BindFailed(str(error)))
+            return
+        addresses = tuple(listener.address for listener in self._sockets.newest)
+        self._notices.tell(listening(addresses))
+        self._post(Bound())
+
+    def _answer(self, ticket: int, outcome: Outcome) -> None:
+        reply = self._replies.pop(ticket, None)
+        if reply is None:
+            return
+        facts = {"version": outcome.version, "workers": outcome.workers, "held": list(outcome.held)}
+        problems = tuple(str(problem) for problem in outcome.problems)
+        reply(Ended(outcome.exit_code, outcome.word, outcome.text, problems, canonical.encode(facts)))
+
+
+def listening(addresses: tuple[str, ...]) -> Notice:
+    """Tell where the daemon listens."""
+    fields: dict[str, str | int | float | bool | tuple[str, ...] | None] = {"address": ", ".join(addresses)}
+    return Notice("listening", "info", f"Listening on {', '.join(addresses)}.", fields)

@@ -1,0 +1,148 @@
+"""One end of a socketpair in the supervisor's event loop: frames and descriptors, never waiting for the peer.
+
+Decided here: how much may wait for a peer that doesn't read, and that anything which the protocol doesn't allow ends
+the pipe. Not decided here: what messages mean. ``wire.py`` is the blocking other end.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from nexus_supervisor.core.framing import FrameDecoder, frame
+from nexus_supervisor.errors import ProtocolError
+from nexus_supervisor.wire import close_all
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from nexus_supervisor.core.codec import Codec
+
+__all__ = ["Pipe"]
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+MAX_WAITING_FRAMES = 32
+"""More than a version's messages to one peer; what doesn't fit is said to a peer that will be ended."""
+
+_RECEIVE_BYTES = 256 * 1024
+_DESCRIPTOR_BYTES = array("i").itemsize
+_ANCILLARY_BYTES = socket.CMSG_SPACE(16 * _DESCRIPTOR_BYTES)
+
+
+class Pipe(Generic[In, Out]):
+    """Move messages over a connected stream socket.
+
+    ``closed`` is called once: with None where the peer has left, else with what it did wrong, in words.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: socket.socket,
+        codecs: tuple[Codec[In], Codec[Out]],
+        received: Callable[[In, list[int]], None],
+        closed: Callable[[str | None], None],
+    ) -> None:
+        connection.setblocking(False)  # noqa: FBT003 - the signature of the standard library
+        self._loop, self._connection = loop, connection
+        self._incoming, self._outgoing = codecs
+        self._received, self._closed = received, closed
+        self._decoder = FrameDecoder()
+        self._arrived: deque[int] = deque()
+        self._waiting: deque[tuple[memoryview, list[int]]] = deque()
+        loop.add_reader(connection.fileno(), self._readable)
+
+    def send(self, message: Out, descriptors: Sequence[int] = ()) -> None:
+        """Send a message, at once or as soon as the peer reads; the descriptors are copied, the caller keeps its own."""
+        if self._connection.fileno() < 0:
+            return
+        if len(self._waiting) >= MAX_WAITING_FRAMES:
+            self._end("it does not read what it is sent")
+            return
+        raw = memoryview(frame(self._outgoing.encode(message), len(descriptors)))
+        self._waiting.append((raw, [os.dup(descriptor) for descriptor in descriptors] if descriptors else []))
+        if len(self._waiting) == 1:
+            self._write()
+
+    def close(self) -> None:
+        """Close the socket and everything that waits, without a word to anybody."""
+        if self._connection.fileno() < 0:
+            return
+        self._loop.remove_reader(self._connection.fileno())
+        self._loop.remove_writer(self._connection.fileno())
+        self._connection.close()
+        for _, descriptors in self._waiting:
+            close_all(descriptors)
+        close_all(self._arrived)
+        self._waiting.clear()
+        self._arrived.clear()
+
+    def _end(self, reason: str | None) -> None:
+        self.close()
+        self._closed(reason)
+
+    def _write(self) -> None:
+        try:
+            while self._waiting:
+                raw, descriptors = self._waiting[0]
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+                sent = self._connection.sendmsg([raw], ancillary, socket.MSG_NOSIGNAL)
+                close_all(descriptors)
+                if sent == len(raw):
+                    self._waiting.popleft()
+                else:
+                    self._waiting[0] = (raw[sent:], [])
+            self._loop.remove_writer(self._connection.fileno())
+        except BlockingIOError:
+            self._loop.add_writer(self._connection.fileno(), self._write)
+        except OSError:  # it has left; what it said before is still to be read, and then EOF ends the pipe
+            for _, descriptors in self._waiting:
+                close_all(descriptors)
+            self._waiting.clear()
+            self._loop.remove_writer(self._connection.fileno())
+
+    def _readable(self) -> None:
+        try:
+            raw, ancillary, flags, _ = self._connection.recvmsg(
+                _RECEIVE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError:  # ECONNRESET: it left without reading everything
+            self._end(None)
+            return
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                whole = len(content) - len(content) % _DESCRIPTOR_BYTES
+                self._arrived.extend(array("i", content[:whole]))
+        if not raw:
+            self._end(None)
+            return
+        try:
+            self._take(raw, truncated=bool(flags & socket.MSG_CTRUNC))
+        except ProtocolError as error:
+            self._end(f"it broke the protocol: {error}")
+
+    def _take(self, raw: bytes, *, truncated: bool) -> None:
+        if truncated:
+            text = "more descriptors arrived than a frame may carry"
+            raise ProtocolError(text)
+        for body, count in self._decoder.feed(raw):
+            if count > len(self._arrived):
+                text = f"a frame announced {count} descriptors and {len(self._arrived)} arrived"
+                raise ProtocolError(text)
+            descriptors = [self._arrived.popleft() for _ in range(count)]
+            try:
+                message = self._incoming.decode(body)
+            except ProtocolError:
+                close_all(descriptors)
+                raise
+            self._received(message, descriptors)
+            if self._connection.fileno() < 0:
+                return

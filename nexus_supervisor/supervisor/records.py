@@ -1,0 +1,117 @@
+"""Versions on their way to disk: one thread for the journal, one for compiled/.
+
+Decided here: that nothing in the loop waits for a disk, and that the journal never waits for a version directory. Not
+decided here: what is recorded and when (``core/journeys.py``), and how (``store.py``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from nexus_supervisor.core.events import Archived, CommitRecorded, Event, Recorded, RecordFailed
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.records import Burnt, Candidate, Committed, Quarantined, Record, Spawned
+from nexus_supervisor.errors import NexusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from nexus_supervisor.core.content import Digest, Version
+    from nexus_supervisor.supervisor.store import Store, Stored
+
+__all__ = ["Records"]
+
+T = TypeVar("T")
+_KEPT_VERSIONS = 8
+
+
+class Records:
+    """Hold the store, its two threads, and the issued versions that may still be needed.
+
+    ``post`` takes events from any thread; ``told`` takes what the store wants people to know, from any thread.
+    """
+
+    def __init__(
+        self, store: Store, post: Callable[[Event], None], told: Callable[[Notice], None]
+    ) -> None:
+        self._store, self._post, self._told = store, post, told
+        self._journal = ThreadPoolExecutor(1, "journal")
+        self._archive = ThreadPoolExecutor(1, "archive")
+        self._issued: deque[Stored] = deque(maxlen=_KEPT_VERSIONS)
+        self.committed: Stored | None = store.recovered.committed
+
+    def issued(self, version: Version) -> Stored:
+        """Return a version that was issued lately, or the committed one; raise KeyError otherwise."""
+        committed = (self.committed,) if self.committed is not None else ()
+        stored: Stored
+        for stored in (*self._issued, *committed):
+            if stored.version == version:
+                return stored
+        raise KeyError(version)
+
+    def candidate(self, stored: Stored, delta: bytes, reason: str, origin: str) -> None:
+        """Make a version durable; Recorded or RecordFailed follows."""
+        self._issued.append(stored)
+        record = Candidate(stored.version, stored.manifest_bytes, stored.signature, delta, reason, origin)
+        self._append(record, Recorded(stored.manifest.version), stored.manifest.version)
+
+    def commit(self, version: Version) -> None:
+        """Make a commit durable; CommitRecorded or RecordFailed follows."""
+        self.committed = self.issued(version)
+        self._append(Committed(version), CommitRecorded(version), version)
+
+    def burn(self, version: Version, reason: str) -> None:
+        """Note that a number is used up."""
+        self._append(Burnt(version, reason), None, version, durable=False)
+
+    def quarantine(self, digest: Digest, reason: str) -> None:
+        """Note that a content failed."""
+        self._append(Quarantined(digest, reason), None, None, durable=False)
+
+    def spawned(self, record: Spawned) -> None:
+        """Note that a process was started."""
+        self._append(record, None, None, durable=False)
+
+    def archive(self, version: Version) -> None:
+        """Write a committed version to compiled/; Archived follows."""
+        stored = self.issued(version)
+
+        def write() -> None:
+            failure = None
+            try:
+                self._store.archive(stored)
+            except (OSError, NexusError) as error:
+                failure = str(error)
+            self._post(Archived(version, failure))
+
+        self._watched(self._archive.submit(write))
+
+    def close(self) -> None:
+        """Let what is queued be written, then close the journal."""
+        self._archive.shutdown()
+        self._journal.shutdown()
+        self._store.close()
+
+    def _append(self, record: Record, done: Event | None, version: Version | None, *, durable: bool = True) -> None:
+        def write() -> None:
+            try:
+                notices = self._store.record(record, durable=durable)
+            except (OSError, NexusError) as error:
+                if version is not None and done is not None:
+                    self._post(RecordFailed(version, str(error)))
+                else:
+                    self._told(Notice("journal_failed", "error", f"A record was lost: {error}.", {"version": version}))
+                return
+            if done is not None:
+                self._post(done)
+            for notice in notices:
+                self._told(notice)
+
+        self._watched(self._journal.submit(write))
+
+    def _watched(self, future: Future[T]) -> None:
+        """Let no mistake of ours vanish in a thread."""
+        future.add_done_callback(lambda done: done.result())

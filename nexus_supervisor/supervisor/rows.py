@@ -1,0 +1,78 @@
+"""The shared counters as the supervisor sees them: who has which row and which column.
+
+Decided here: a row for each entry of a live section for as long as any kept content has it, a column for each process.
+Not decided here: the layout (``core/cells.py``) and what is counted (``agent/shared.py``).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING
+
+from nexus_supervisor.core.cells import Layout, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Hold the memory of the counters, the rows of entries and the columns of processes."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.layout = Layout(rows, columns)
+        self.descriptor = os.memfd_create("nexus-counters", os.MFD_CLOEXEC)
+        os.ftruncate(self.descriptor, self.layout.size_bytes)
+        self._words = memoryview(mmap.mmap(self.descriptor, self.layout.size_bytes)).cast("B").cast("Q")
+        self._rows: dict[tuple[str, str], int] = {}
+        self._free: list[int] = []
+        self._columns: dict[tuple[str, int], int] = {}
+        self._before: dict[tuple[str, int], Totals] = {}
+
+    def row(self, section: str, name: str) -> int | None:
+        """Return the row of an entry, a new one where it has none; None where no row is left."""
+        key = (section, name)
+        found = self._rows.get(key)
+        if found is None and (self._free or len(self._rows) < self.layout.rows):
+            found = self._free.pop() if self._free else len(self._rows)
+            self._rows[key] = found
+        return found
+
+    def drop(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Free the rows of entries that no kept content has, and clear what they counted."""
+        for key in gone:
+            row = self._rows.pop(key, None)
+            if row is not None:
+                start, end = self.layout.cell(row, 0), self.layout.cell(row, self.layout.slots - 1) + 4
+                for word in range(start, end):
+                    self._words[word] = 0
+                self._free.append(row)
+
+    def column(self, process: tuple[str, int]) -> int:
+        """Return a column for a new process; raise IndexError where more processes run than were foreseen."""
+        free = set(range(self.layout.slots)) - set(self._columns.values())
+        if not free:
+            message = f"more than {self.layout.slots} processes at a time have no room in the counters"
+            raise IndexError(message)
+        self._columns[process] = min(free)
+        self._before[process] = self.layout.totals(self._words, self._columns[process])
+        return self._columns[process]
+
+    def leave(self, process: tuple[str, int]) -> None:
+        """Give back the column of a process that is gone; what it counted stays in the sums."""
+        self._columns.pop(process, None)
+        self._before.pop(process, None)
+
+    def totals(self, process: tuple[str, int]) -> Totals:
+        """Return what a process has counted since it started."""
+        column = self._columns.get(process)
+        if column is None:
+            return Totals(0, 0, 0)
+        now, before = self.layout.totals(self._words, column), self._before[process]
+        return Totals(now.requests - before.requests, now.errors - before.errors, now.ticks - before.ticks)
+
+    def close(self) -> None:
+        """Close the descriptor; workers that map the memory keep it."""
+        os.close(self.descriptor)

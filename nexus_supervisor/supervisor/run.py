@@ -1,0 +1,65 @@
+"""``nexus-supervisor run``: from a directory to a serving daemon, and to its end.
+
+Decided here: the order in which a supervisor comes up and goes down. Not decided here: everything in between
+(``core/fleet.py`` decides, ``perform.py`` does). What is acquired is acquired in a ``with`` and released in reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nexus_supervisor.core.settings import overrides_from_environment
+from nexus_supervisor.errors import RejectedError, UsageError
+from nexus_supervisor.supervisor.lock import DirectoryLock
+from nexus_supervisor.supervisor.process import harden
+from nexus_supervisor.supervisor.service import start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["run"]
+
+
+def run(directory: Path, overrides: dict[str, Any], *, allow_unsigned: bool) -> int:
+    """Run the daemon of a directory in the foreground until it is told to stop; return the exit code.
+
+    ``overrides`` are the settings that the command line gives; the environment's come below them.
+    """
+    if sys.platform not in ("linux", "darwin"):
+        message = f"nexus-supervisor runs on Linux and macOS; this is {sys.platform}"
+        raise UsageError(message)
+    if not directory.is_dir():
+        message = f"{directory} is not a directory: make one with 'nexus-supervisor init {directory}'"
+        raise RejectedError(message)
+    environment, mistakes = overrides_from_environment(os.environ)
+    if mistakes:
+        text = "; ".join(f"{one.key}: {one.message}" for one in mistakes)
+        message = f"the environment holds settings that can't be used: {text}"
+        raise UsageError(message)
+    harden()
+    directory = directory.resolve()
+    with DirectoryLock(directory):
+        return asyncio.run(_run(directory, _joined(environment, overrides), allow_unsigned=allow_unsigned))
+
+
+async def _run(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned: bool) -> int:
+    loop = asyncio.get_running_loop()
+    async with await start(directory, overrides, allow_unsigned=allow_unsigned) as service:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, service.look)
+        return await service.ended
+
+
+def _joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two trees of settings as one; ``above`` wins."""
+    joined = dict(below)
+    for key, value in above.items():
+        held = joined.get(key)
+        joined[key] = _joined(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+    return joined

@@ -1,0 +1,72 @@
+"""The file of a listening Unix socket: there is one under its name only while somebody listens.
+
+Decided here: that clients never find a socket that doesn't listen yet, that a live supervisor's is never taken, and
+that only our own is removed. Not decided here: who may connect (``control_server.py``). Whoever calls holds the lock of
+the directory, so a file that nobody answers on is stale.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nexus_supervisor.errors import ConflictError
+from nexus_supervisor.unix_path import socket_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SocketFile"]
+
+
+class SocketFile:
+    """Hold the socket file: visible under its name only while it listens, removed only if it is still ours."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(path.name + ".new")
+        self._identity: tuple[int, int] | None = None
+
+    def bind(self) -> socket.socket:
+        """Return a socket bound to a temporary name with mode 0600."""
+        if _answers(self._path):
+            message = f"another supervisor answers on {self._path}: stop it first"
+            raise ConflictError(message)
+        self._draft.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with socket_address(self._draft) as address:
+                listener.bind(address)
+            self._draft.chmod(0o600)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def publish(self) -> None:
+        """Move the file to its name, over a stale one; only now can clients find it."""
+        found = self._draft.stat()
+        self._draft.rename(self._path)
+        self._identity = (found.st_dev, found.st_ino)
+
+    def remove(self) -> None:
+        """Remove the file unless somebody put another one in its place."""
+        with suppress(FileNotFoundError):
+            found = self._path.stat()
+            if (found.st_dev, found.st_ino) == self._identity:
+                self._path.unlink()
+
+
+def _answers(path: Path) -> bool:
+    """Say whether somebody listens on a socket file; a full queue is an answer, too."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            with socket_address(path) as address:
+                probe.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:
+            return True
+        return True

@@ -1,0 +1,224 @@
+"""The worker processes as the supervisor holds them: started, spoken to, ended.
+
+Decided here: what a worker is given at its start, and that one which breaks the protocol is ended. Not decided here:
+which worker gets which version, and when (``core/``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psutil
+
+from nexus_supervisor.core.events import Event, SpawnFailed, Spawned, WorkerExited, WorkerSaid
+from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, FromWorker, Stage, Start, ToWorker
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.records import Spawned as SpawnRecord
+from nexus_supervisor.core.status import Figures
+from nexus_supervisor.supervisor.child import Child, environment
+from nexus_supervisor.supervisor.pipe import Pipe
+from nexus_supervisor.wire import close_all, inline_or_beside
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nexus_supervisor.core.effects import SendStage, Spawn
+    from nexus_supervisor.core.messages import Activate, Discard, Drain
+    from nexus_supervisor.core.settings import Settings
+    from nexus_supervisor.supervisor.contents import Contents, Parcel
+    from nexus_supervisor.supervisor.listeners import Listener
+    from nexus_supervisor.supervisor.archive import Stored
+    from nexus_supervisor.supervisor.rows import Rows
+
+__all__ = ["Identity", "Workers"]
+
+_MODULE = "nexus_supervisor.agent.boot"
+_Key = tuple[str, int]
+
+EXIT_SECONDS = 2.0
+"""How long a worker that closed its pipe may take to exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Hold what every worker of this supervisor is told about it; ``pepper`` never shows in a repr."""
+
+    directory: str
+    audience: str
+    public_key: bytes | None
+    pepper: bytes
+
+    def __repr__(self) -> str:
+        """Show whose it is, without the pepper."""
+        return f"<identity of {self.audience}>"
+
+
+class _Worker:
+    """Hold one process and its pipe."""
+
+    def __init__(self, child: Child, pipe: Pipe[FromWorker, ToWorker]) -> None:
+        self.child, self.pipe = child, pipe
+
+
+class Workers:
+    """Hold every worker process by slot and incarnation."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        identity: Identity,
+        contents: Contents,
+        rows: Rows,
+        post: Callable[[Event], None],
+        tell: Callable[[Notice], None],
+    ) -> None:
+        self._tell = tell
+        self._loop, self._identity, self._contents, self._rows = loop, identity, contents, rows
+        self._post = post
+        self._workers: dict[_Key, _Worker] = {}
+
+    def spawn(
+        self, effect: Spawn, settings: Settings, listeners: Iterable[Listener], secret: Iterable[str]
+    ) -> SpawnRecord | None:
+        """Start a process; Spawned or SpawnFailed follows. Return what the journal keeps of it."""
+        key = (effect.slot, effect.incarnation)
+        try:
+            column = self._rows.column(key)
+            variables = environment(os.environ, secret)
+            child = Child(self._loop, _MODULE, variables, partial(self._exited, key))
+        except (OSError, IndexError) as error:
+            self._rows.leave(key)
+            self._post(SpawnFailed(effect.slot, effect.incarnation, str(error)))
+            return None
+        pipe = Pipe(
+            self._loop, child.connection, (FROM_WORKER, TO_WORKER), partial(self._heard, key), partial(self._broke, key)
+        )
+        self._workers[key] = _Worker(child, pipe)
+        held = tuple(listeners)
+        descriptors = [*(listener.socket.fileno() for listener in held), self._rows.descriptor]
+        addresses = tuple(listener.address for listener in held)
+        pipe.send(self._start(effect, settings, addresses, column), descriptors)
+        self._post(Spawned(effect.slot, effect.incarnation, child.pid))
+        token = hashlib.sha256(f"{effect.slot}/{effect.incarnation}/{child.pid}".encode()).digest()
+        return SpawnRecord(effect.slot, effect.incarnation, child.pid, _start_time(child.pid), token)
+
+    def stage(self, effect: SendStage, stored: Stored) -> None:
+        """Send a version: as little of it as the worker's own contents allow, large parts beside the frame."""
+        worker = self._workers.get((effect.slot, effect.incarnation))
+        if worker is None:
+            return
+        digest = stored.content.digest
+        parcel = self._contents.parcel(effect.holds, digest)
+        payload, beside = inline_or_beside(parcel.payload, "nexus-content") if parcel.payload else (None, [])
+        secrets = self._contents.get(digest).secrets
+        message = Stage(
+            push=effect.push,
+            version=stored.manifest.version,
+            manifest=stored.manifest_bytes,
+            signature=stored.signature,
+            base=parcel.base,
+            payload=payload,
+            payload_beside=bool(beside),
+            secrets_beside=secrets is not None,
+            cells=self._cells(parcel),
+        )
+        worker.pipe.send(message, [*beside, *([] if secrets is None else [secrets])])
+        close_all(beside)
+
+    def send(self, slot: str, incarnation: int, message: Activate | Discard | Drain) -> None:
+        """Send a small message; a worker that is gone needs none."""
+        worker = self._workers.get((slot, incarnation))
+        if worker is not None:
+            worker.pipe.send(message)
+
+    def kill(self, slot: str, incarnation: int) -> None:
+        """End a worker at once."""
+        worker = self._workers.get((slot, incarnation))
+        if worker is not None:
+            worker.child.kill()
+
+    def figures(self) -> Mapping[_Key, Figures]:
+        """Return what each process has counted, and its memory."""
+        return {key: self._figures(key, worker) for key, worker in self._workers.items()}
+
+    def close(self) -> None:
+        """End whatever is left."""
+        for worker in self._workers.values():
+            worker.child.kill()
+            worker.pipe.close()
+
+    def _start(
+        self, effect: Spawn, settings: Settings, addresses: tuple[str, ...], column: int
+    ) -> Start:
+        return Start(
+            slot=effect.slot,
+            incarnation=effect.incarnation,
+            slot_number=column,
+            slots=self._rows.layout.slots,
+            directory=self._identity.directory,
+            audience=self._identity.audience,
+            program=settings.supervisor.program,
+            app=settings.supervisor.app,
+            public_key=self._identity.public_key,
+            floor=effect.floor,
+            listeners=addresses,
+            counter_rows=self._rows.layout.rows,
+            drain_timeout_seconds=float(settings.daemon.shutdown.drain_timeout_seconds),
+            log_level=settings.daemon.log_level,
+            log_format=settings.daemon.log_format,
+            pepper=self._identity.pepper,
+        )
+
+    def _cells(self, parcel: Parcel) -> dict[str, dict[str, int]]:
+        cells: dict[str, dict[str, int]] = {}
+        for section, names in parcel.names.items():
+            rows = {name: self._rows.row(section, name) for name in names}
+            cells[section] = {name: row for name, row in rows.items() if row is not None}
+        return cells
+
+    def _heard(self, key: _Key, message: FromWorker, descriptors: list[int]) -> None:
+        close_all(descriptors)
+        if (message.slot, message.incarnation) == key:
+            self._post(WorkerSaid(message))
+        else:
+            self._broke(key, f"it spoke as {message.slot}/{message.incarnation}")
+
+    def _broke(self, key: _Key, reason: str | None) -> None:
+        """End a worker that broke the protocol; one that closed its pipe has a moment to exit by itself."""
+        worker = self._workers.get(key)
+        if worker is None:
+            return
+        worker.pipe.close()
+        if reason is None:
+            self._loop.call_later(EXIT_SECONDS, worker.child.kill)
+            return
+        text = f"{key[0]}/{key[1]} is ended: {reason}."
+        self._tell(Notice("slot_fenced", "error", text, {"slot": key[0], "incarnation": key[1], "reason": reason}))
+        worker.child.kill()
+
+    def _exited(self, key: _Key, status: str, clean: bool) -> None:  # noqa: FBT001 - the shape of a callback
+        worker = self._workers.pop(key, None)
+        if worker is not None:
+            worker.pipe.close()
+        self._rows.leave(key)
+        self._post(WorkerExited(*key, status, clean))
+
+    def _figures(self, key: _Key, worker: _Worker) -> Figures:
+        totals = self._rows.totals(key)
+        try:
+            rss = psutil.Process(worker.child.pid).memory_info().rss
+        except psutil.Error:
+            rss = 0
+        return Figures(totals.requests, totals.errors, rss)
+
+
+def _start_time(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return 0.0

@@ -1,0 +1,115 @@
+"""What a program sees of its Agent, in a real worker process."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nexus_supervisor.core import delta
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.messages import Active, Ready, Rejected, Stage
+from tests.support.workers import Worker, a_content, a_secret, a_table
+
+if TYPE_CHECKING:
+    from tests.support.workers import Site
+
+PROBE = """
+import json, os, subprocess, sys
+from pathlib import Path
+
+from nexus_supervisor import current
+from nexus_supervisor.errors import NexusError
+
+
+def derive(snapshot, before):
+    if "poison" in snapshot.items:
+        raise ValueError("hunter2")
+    return [snapshot.version, before and before.version]
+
+
+def run(agent):
+    activated = []
+    agent.derive(derive)
+    agent.on_activated(lambda snapshot: 1 / 0)
+    agent.on_drain(lambda: 1 / 0)
+    agent.on_activated(lambda snapshot: activated.append(snapshot.version))
+    first, outside = agent.current().items, current().version
+    agent.ready()
+    agent.drain.wait()
+    last = agent.current()
+    with agent.request() as snapshot:
+        allowed = [agent.allow("items", "nut", requests_per_minute=1) is None for _ in range(2)]
+        try:
+            agent.allow("items", "bolt", requests_per_minute=1)
+        except NexusError as error:
+            told = str(error)
+        pinned = current() is snapshot
+    child = subprocess.run(["ls", "/proc/self/fd"], close_fds=False, capture_output=True, text=True)
+    facts = {
+        "outside": outside, "activated": activated, "derived": last.derived, "allowed": allowed, "told": told,
+        "pinned": pinned, "shared": first["nut"] is last.items["nut"], "key": last.items["nut"].key.reveal(),
+        "shown": repr([agent, last, last.items["nut"]]), "daemon": dict(last.daemon), "inherited": child.stdout.split(),
+        "agent": [agent.slot, agent.incarnation, str(agent.directory), agent.program, agent.app, agent.draining],
+        "totals": [agent.counters.totals().requests, agent.counters.totals().errors],
+    }
+    Path(agent.directory, "facts.json").write_text(json.dumps(facts))
+"""
+
+NUT = {"price": 1, "key": a_secret("opensesame")}
+ONE = a_content({"nut": NUT}, {"motd": "hello", "port": 1})
+TWO = a_content({"nut": NUT, "bolt": {"price": 3}}, {"motd": "bye"})
+POISON = a_content({"nut": NUT, "poison": {"price": 3}}, {"motd": "bye"})
+
+
+def offered(site: Site) -> Stage:
+    stated, signature = site.signer.state(ONE, 1)
+    return Stage(
+        1, Version(1), stated, signature, None, delta.encode(ONE.delta_from(None)), False, True, {"items": {"nut": 7}}
+    )
+
+
+@pytest.fixture
+def facts(site: Site) -> Any:
+    (site.directory / "probe.py").write_text(PROBE)
+    with Worker(site, 1, program="probe:run", app="shop:app") as worker:
+        worker.offer(offered(site), (a_table("opensesame"),))
+        worker.push = 1
+        assert isinstance(worker.activate(1), Active)
+        worker.receive(Ready)
+        poisoned = worker.stage(POISON, 2, ONE)
+        assert isinstance(poisoned, Rejected)
+        assert (poisoned.reason, poisoned.detail) == (
+            "model",
+            "the program's derived values can't be built: ValueError",
+        )
+        worker.go(TWO, 3, ONE)
+        worker.drain()
+        assert worker.ended() == 0, worker.log()
+        assert worker.log().count("ZeroDivisionError: ") == 2
+    return json.loads((site.directory / "facts.json").read_text())
+
+
+def test_a_program_sees_all_of_its_agent(facts: Any, site: Site) -> None:
+    assert facts["agent"] == ["shop-1", 1, str(site.directory), "probe:run", "shop:app", True]
+    assert facts["outside"] == 1
+    assert facts["activated"] == [3]
+    assert facts["derived"] == [3, 1]
+    assert facts["daemon"] == {"motd": "bye"}
+    assert facts["pinned"]
+    assert facts["shared"], "an entry that did not change is the same object in the next version"
+    assert facts["key"] == "opensesame"
+    assert "opensesame" not in facts["shown"]
+    assert facts["totals"] == [1, 0]
+
+
+def test_an_entry_is_limited_in_its_own_row_and_one_without_a_row_is_explained(facts: Any, site: Site) -> None:
+    assert facts["allowed"] == [True, False]
+    assert "items.bolt has no row in the shared counters" in facts["told"]
+    row = site.layout.cell(7, 1)
+    assert any(site.words()[row : row + 4])
+
+
+def test_what_a_program_starts_inherits_nothing(facts: Any) -> None:
+    assert facts["inherited"] == ["0", "1", "2", "3"]

@@ -1,0 +1,308 @@
+"""The commands that talk to a supervisor: what they send, what they print and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nexus_supervisor.cli import main
+from nexus_supervisor.core.control import (
+    Ended,
+    PushRequest,
+    Refusal,
+    RestartRequest,
+    StatusRequest,
+    StopRequest,
+)
+from tests.support.control import STATUS, ScriptedSupervisor, answer_with, ended, noticed
+
+PROJECT = Path(__file__).parents[2]
+
+
+def run(*arguments: object, home: Path | None = None) -> Result:
+    environment = {"NEXUS_HOME": str(home) if home else None}
+    return CliRunner().invoke(main, [str(one) for one in arguments], env=environment, catch_exceptions=False)
+
+
+APPLIED = ended(0, "APPLIED", "version 12 is live in every worker.", version=12, workers=4)
+REJECTED = ended(
+    3,
+    "REJECTED",
+    "the directory is not valid; version 12 goes on.",
+    ("sources/a.toml:7: source.tier: expected 0 to 3, found 9", "sources/b.toml:1: syntax"),
+    version=12,
+)
+HELD = ended(8, "HELD", "version 13 is live; the rest waits.", held=["destinations.main.db_path", "daemon.port"])
+ROLLED_BACK = ended(4, "ROLLED_BACK", "version 13 failed in its canary; version 12 is live.")
+INCONCLUSIVE = ended(5, "INCONCLUSIVE", "the supervisor stopped before a verdict.")
+CONFLICT = ended(6, "CONFLICT", "expected version 11, version 12 is live.")
+
+
+@pytest.mark.parametrize("end", [APPLIED, REJECTED, HELD, ROLLED_BACK, INCONCLUSIVE, CONFLICT])
+def test_push_leaves_with_the_code_of_its_end_and_prints_the_outcome_first(tmp_path: Path, end: Ended) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(end)):
+        result = run("push", tmp_path)
+
+    assert result.exit_code == end.exit_code
+    told, silent = (result.stdout, result.stderr) if end.exit_code == 0 else (result.stderr, result.stdout)
+    assert told.startswith(end.outcome)
+    assert end.text in told
+    assert silent == ""
+
+
+def test_push_says_how_many_workers_have_it(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(APPLIED)):
+        assert run("push", tmp_path).stdout == "APPLIED 4/4: version 12 is live in every worker.\n"
+
+
+def test_a_rejected_push_shows_each_problem_in_a_line(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(REJECTED)):
+        assert run("push", tmp_path).stderr.splitlines() == [
+            "REJECTED: the directory is not valid; version 12 goes on.",
+            "  sources/a.toml:7: source.tier: expected 0 to 3, found 9",
+            "  sources/b.toml:1: syntax",
+        ]
+
+
+def test_a_held_push_lists_the_keys_and_the_command_that_applies_them(tmp_path: Path) -> None:
+    directory = tmp_path / "my demo"
+    with ScriptedSupervisor(directory, answer_with(HELD)):
+        assert run("push", directory).stderr.splitlines() == [
+            "HELD: version 13 is live; the rest waits.",
+            "  destinations.main.db_path",
+            "  daemon.port",
+            f"Apply it with: nexus-supervisor restart -d '{directory}'",
+        ]
+
+
+@pytest.mark.parametrize("end", [APPLIED, REJECTED, HELD])
+def test_with_json_one_document_is_on_stdout_whatever_the_end(tmp_path: Path, end: Ended) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(end)):
+        result = run("push", tmp_path, "--json")
+
+    document = json.loads(result.stdout)
+    assert (document["outcome"], document["exit_code"]) == (end.outcome, end.exit_code)
+    assert document["problems"] == list(end.problems)
+    assert result.exit_code == end.exit_code
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "request_sent"),
+    [
+        (["push"], PushRequest(reason="", expect=None, wait="active")),
+        (
+            ["push", "--expect", "11", "--reason", "a new key", "--wait", "retired"],
+            PushRequest(reason="a new key", expect=11, wait="retired"),
+        ),
+        (["restart"], RestartRequest(reason="", now=False)),
+        (["restart", "--now", "--reason", "new code"], RestartRequest(reason="new code", now=True)),
+        (["stop"], StopRequest(now=False)),
+        (["stop", "--now"], StopRequest(now=True)),
+        (["status"], StatusRequest()),
+        (["workers"], StatusRequest()),
+    ],
+)
+def test_a_command_sends_one_request(tmp_path: Path, arguments: list[str], request_sent: object) -> None:
+    # a stop that the supervisor doesn't take up leaves it there for the other half of the test
+    with ScriptedSupervisor(tmp_path, answer_with(CONFLICT)) as supervisor:
+        run(*arguments, "-d", tmp_path)
+
+        assert supervisor.next_request()[0] == request_sent
+        assert supervisor.asked.empty()
+
+
+def test_the_status_is_plain_where_no_terminal_is(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with()):
+        result = run("status", tmp_path)
+
+    assert result.exit_code == 0
+    assert "version          12 (digest 3f2a9c81d000)" in result.stdout
+    assert "gateway-1" in result.stdout
+
+
+def test_the_status_in_json_is_the_document_of_the_supervisor(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with()):
+        assert json.loads(run("status", tmp_path, "--json").stdout) == STATUS
+        assert json.loads(run("workers", "-d", tmp_path, "--json").stdout) == STATUS["workers"]
+
+
+@pytest.mark.parametrize("command", ["status", "workers", "push", "restart", "stop", "events"])
+def test_without_a_supervisor_every_command_leaves_with_7_and_prints_nothing_on_stdout(
+    tmp_path: Path, command: str
+) -> None:
+    result = run(command, "-d", tmp_path, "--json")
+
+    assert result.exit_code == 7
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"nexus-supervisor: no supervisor runs on {tmp_path}: start one with")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_refusal_is_its_sentence_and_its_code(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(Refusal(1, "the journal can't be written: the disk is full"))):
+        result = run("push", tmp_path)
+
+    assert result.exit_code == 1
+    assert result.stderr == "nexus-supervisor: the journal can't be written: the disk is full\n"
+
+
+def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    hostile = "\x1b[2Jone\ntwo\u202e"
+    end = ended(3, "REJECTED", hostile, (hostile,), held=[hostile])
+    with ScriptedSupervisor(tmp_path, answer_with(end, noticed(1, text=hostile))):
+        outputs = [
+            run("push", tmp_path).stderr,
+            run("push", tmp_path, "--json").stdout,
+            run("events", "-d", tmp_path).stdout,
+            run("events", "-d", tmp_path, "--json").stdout,
+        ]
+    with ScriptedSupervisor(tmp_path, answer_with(Refusal(1, hostile))):
+        outputs.append(run("push", tmp_path).stderr)
+
+    for output in outputs:
+        assert output.isprintable() or all(one == "\n" or one.isprintable() for one in output)
+        assert output
+
+
+def test_events_are_one_line_each_and_json_lines_with_json(tmp_path: Path) -> None:
+    kept = [noticed(number, version=number) for number in range(1, 4)]
+    with ScriptedSupervisor(tmp_path, answer_with(*kept)):
+        lines = run("events", "-d", tmp_path, "--since", "2").stdout.splitlines()
+        documents = [json.loads(line) for line in run("events", "-d", tmp_path, "--json").stdout.splitlines()]
+
+    assert lines[0] == "2026-11-24T06:00:02Z info    committed: Version 2 is live."
+    assert len(lines) == 2
+    assert [document["number"] for document in documents] == [1, 2, 3]
+    assert documents[2]["fields"] == {"version": 3}
+
+
+def test_followed_events_end_with_the_supervisor(tmp_path: Path) -> None:
+    # given a follower in a process of its own
+    with (
+        ScriptedSupervisor(tmp_path, answer_with(noticed(1))) as supervisor,
+        command("events", "-d", tmp_path, "--follow", "--json") as following,
+    ):
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["number"] == 1
+
+        # when another notice comes, and then the supervisor ends
+        _, _, reply = supervisor.next_request()
+        supervisor.in_loop(lambda: reply(noticed(2)))
+        assert json.loads(following.stdout.readline())["number"] == 2
+        supervisor.close()
+
+        # then the follower ends, too
+        assert following.wait() == 0
+
+
+def test_an_interrupted_wait_says_so_and_leaves_with_5(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, lambda *_: None) as supervisor, command("push", tmp_path) as pushing:
+        supervisor.next_request()
+
+        pushing.send_signal(signal.SIGINT)
+        out, err = pushing.communicate()
+
+    assert (pushing.returncode, out) == (5, "")
+    assert err == "nexus-supervisor: interrupted: what was asked may still happen, `nexus-supervisor status` tells\n"
+
+
+def test_stop_says_that_the_supervisor_has_ended_when_it_is_gone(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from tests.support.control import ScriptedSupervisor, answer_with, ended
+with ScriptedSupervisor(Path({os.fspath(tmp_path)!r}), answer_with(ended(0, "ACCEPTED", "It drains."))) as supervisor:
+    print("listening", flush=True)
+    supervisor.next_request()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=PROJECT
+    ) as supervising:
+        assert supervising.stdout is not None
+        supervising.stdout.readline()
+
+        result = run("stop", "-d", tmp_path)
+
+        assert supervising.poll() == 0
+    assert (result.exit_code, result.stdout) == (0, "ACCEPTED: the supervisor has drained and ended.\n")
+
+
+def test_the_directory_comes_from_the_argument_the_option_the_environment_or_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with()):
+        assert run("status", tmp_path).exit_code == 0
+        assert run("status", "-d", tmp_path).exit_code == 0
+        assert run("status", tmp_path, "-d", tmp_path).exit_code == 0
+        assert run("status", home=tmp_path).exit_code == 0
+        assert run("status", home=tmp_path / "elsewhere").exit_code == 7
+        monkeypatch.chdir(tmp_path)
+        assert run("status").exit_code == 0
+
+    both = run("status", tmp_path, "-d", tmp_path / "other")
+    assert both.exit_code == 2
+    assert "two directories are named" in both.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nothing"], ["push", "--wait", "forever"], ["push", "--expect", "-1"], ["events", "--since", "x"], ["stop", "x"]],
+)
+def test_wrong_usage_leaves_with_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_terminal_gets_tables_and_colors_only_where_wanted(tmp_path: Path, *, no_color: bool) -> None:
+    hostile = {**STATUS, "isolation": "\x1b[2J[red]x[/red]"}
+    with ScriptedSupervisor(tmp_path, answer_with(status=hostile)):
+        output = in_terminal({"NO_COLOR": "1"} if no_color else {}, "status", tmp_path)
+
+    assert "gateway-1" in output
+    assert "\\x1b[2J[red]x[/red]" in output
+    assert "\x1b[2J" not in output
+    assert ("\x1b[32m" in output) is not no_color
+
+
+def command(*arguments: object) -> subprocess.Popen[str]:
+    """Start the real command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "nexus_supervisor", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    )
+
+
+def in_terminal(environment: dict[str, str], *arguments: object) -> str:
+    """Run the real command with its output on a terminal; return what it wrote."""
+    ours, theirs = pty.openpty()
+    plain: dict[str, Any] = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "nexus_supervisor", *map(str, arguments)],
+        stdout=theirs,
+        cwd=PROJECT,
+        env={**plain, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
+    ) as process:
+        os.close(theirs)
+        written = b""
+        try:
+            while received := os.read(ours, 1 << 16):
+                written += received
+        except OSError:  # EIO is the end of a terminal whose other side is closed
+            pass
+        os.close(ours)
+        assert process.wait() == 0
+    return written.decode()

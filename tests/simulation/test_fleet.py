@@ -1,0 +1,375 @@
+"""The real fleet in a simulated world: late answers, deaths, refusals, bad content, a journal that fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from nexus_supervisor.core import effects, events
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.history import Committed
+from nexus_supervisor.core.problems import Problem
+from tests.support.world import World, content
+
+SYNTAX = (Problem("sources/a.toml", 3, "", "syntax", "expected a key, found '='"),)
+
+
+def running(seed: int = 0, workers: int = 3) -> World:
+    world = World(seed, workers=workers)
+    world.begin()
+    world.settle()
+    assert world.live() == {f"gateway-{number}": 1 for number in range(workers)}
+    return world
+
+
+def test_a_first_start_boots_one_worker_and_then_the_others() -> None:
+    world = World()
+
+    world.begin()
+    spawned_before_commit = []
+    while world.step():
+        if not world.committed:
+            spawned_before_commit = [one for one in world.effects if isinstance(one, effects.Spawn)]
+
+    assert [one.slot for one in spawned_before_commit] == ["gateway-0"]
+    assert world.live() == {"gateway-0": 1, "gateway-1": 1, "gateway-2": 1}
+    assert "daemon_ready" in world.kinds()
+
+
+def test_a_first_start_with_invalid_input_exits_with_3() -> None:
+    world = World()
+
+    world.begin(valid=False)
+
+    assert world.exit == 3
+    assert not world.workers
+
+
+def test_a_first_start_whose_worker_dies_exits_with_1_and_names_the_reason() -> None:
+    world = World()
+    world.poison[content("a")] = "start dies"
+
+    world.begin()
+    world.settle()
+
+    assert world.exit == 1
+    assert "rollout_failed" in world.kinds()
+
+
+def test_a_start_on_unchanged_content_takes_no_new_number() -> None:
+    world = World(committed=Committed(Version(7), content("a")))
+
+    world.begin()
+    world.settle()
+
+    assert world.live() == {"gateway-0": 7, "gateway-1": 7, "gateway-2": 7}
+    assert not [one for one in world.effects if isinstance(one, effects.Record)]
+
+
+def test_a_start_whose_new_content_fails_goes_on_with_the_committed_version() -> None:
+    world = World(committed=Committed(Version(7), content("a")))
+    world.directory = content("bad")
+    world.poison[content("bad")] = "start dies"
+
+    world.begin()
+    world.settle()
+
+    assert world.live() == {"gateway-0": 7, "gateway-1": 7, "gateway-2": 7}
+    assert content("bad") in world.fleet.board.history.quarantined
+
+
+def test_a_start_with_an_invalid_directory_goes_on_with_the_committed_version() -> None:
+    world = World(committed=Committed(Version(7), content("a")))
+
+    world.begin(valid=False)
+    world.settle()
+
+    assert set(world.live().values()) == {7}
+    assert "candidate_refused" in world.kinds()
+
+
+def test_a_change_is_staged_everywhere_before_it_is_active_anywhere() -> None:
+    world = running()
+
+    world.change("b")
+    while world.step():
+        staged = [one for one in world.workers.values() if one.staged is not None]
+        active = [one for one in world.workers.values() if one.current and one.current[0] == 2]
+        assert not active or len(staged) + len(active) == 3
+
+    assert set(world.live().values()) == {2}
+
+
+def test_a_version_that_a_worker_refuses_changes_nothing_and_is_not_tried_again() -> None:
+    world = running()
+    world.poison[content("bad")] = "refuse"
+
+    world.change("bad")
+    world.push(1)
+    world.settle()
+    world.elapse(30)
+
+    assert set(world.live().values()) == {1}
+    assert world.answers[1].exit_code == 3
+    assert "it is bad" in world.answers[1].text
+    assert len([one for one in world.effects if isinstance(one, effects.Record)]) == 2
+
+
+def test_a_number_that_failed_is_burnt_and_the_next_change_gets_the_next_one() -> None:
+    world = running()
+    world.poison[content("bad")] = "refuse"
+    world.change("bad")
+    world.settle()
+
+    world.change("c")
+    world.settle()
+
+    assert set(world.live().values()) == {3}
+    assert any(isinstance(one, effects.Burn) and one.version == 2 for one in world.effects)
+
+
+def test_one_worker_lost_while_staging_is_replaced_and_the_version_goes_on() -> None:
+    world = running()
+
+    world.change("b")
+    world.step()
+    world.step()
+    world.kill("gateway-1")
+    world.settle()
+
+    assert world.live() == {"gateway-0": 2, "gateway-1": 2, "gateway-2": 2}
+
+
+@pytest.mark.parametrize("poison", ["stage dies", "activate dies"])
+def test_content_that_kills_two_workers_is_left_and_all_serve_what_they_served(poison: str) -> None:
+    world = running()
+    world.poison[content("bad")] = poison
+
+    world.change("bad")
+    world.push(1)
+    world.settle()
+    world.elapse(60)
+
+    digests = {one.current[1] for one in world.workers.values() if one.current}
+    assert digests == {content("a")}
+    assert len(world.workers) == 3
+    assert world.answers[1].exit_code in (3, 4)
+    world.check_rest()
+
+
+def test_a_silent_worker_is_ended_at_its_deadline_and_nothing_is_complete_before() -> None:
+    world = running()
+    world.poison[content("b")] = "silent"
+    world.change("b")
+    world.push(1)
+    world.settle()
+    assert 1 not in world.answers
+
+    world.poison.clear()
+    world.elapse(11)
+
+    assert "slot_fenced" in world.kinds()
+    assert 1 in world.answers
+    world.check_rest()
+
+
+def test_a_journal_that_fails_sends_nothing_and_says_so() -> None:
+    world = running()
+    world.journal_fails = True
+
+    world.change("b")
+    world.push(1)
+    world.settle()
+
+    assert set(world.live().values()) == {1}
+    assert "journal_failed" in world.kinds()
+    assert world.answers[1].exit_code == 1
+
+
+def test_a_burst_of_changes_ends_on_the_last_one() -> None:
+    world = running()
+
+    for name in "bcdefgh":
+        world.change(name)
+        world.step()
+    world.settle()
+
+    committed = world.fleet.board.history.committed
+    assert committed is not None and committed.digest == content("h")
+    world.check_rest()
+
+
+def test_a_refused_directory_keeps_what_runs_and_the_next_good_edit_goes_live() -> None:
+    world = running()
+    world.problems = SYNTAX
+    world.push(1)
+    world.settle()
+    assert world.answers[1].exit_code == 3
+    assert world.answers[1].problems == SYNTAX
+
+    world.change("b")
+    world.settle()
+
+    assert set(world.live().values()) == {2}
+    assert world.fleet.board.standing.drift is None
+
+
+def test_a_refusal_is_told_once_and_not_at_every_compare() -> None:
+    world = running()
+    world.problems = SYNTAX
+
+    world.post(events.Touched(None, urgent=True))
+    world.settle()
+    world.elapse(60)
+
+    assert world.kinds().count("candidate_refused") == 1
+
+
+def test_a_revocation_goes_although_another_file_is_broken() -> None:
+    world = running()
+    world.problems, world.gone, world.revoked = SYNTAX, ("sources.a",), content("a-less")
+
+    world.push(1)
+    world.settle()
+
+    assert {one.current[1] for one in world.workers.values() if one.current} == {content("a-less")}
+    assert "revoked" in world.kinds()
+    assert world.answers[1].exit_code == 3
+
+
+def test_a_revocation_that_can_not_go_is_a_security_notice() -> None:
+    world = running()
+    world.problems, world.gone, world.revoked = SYNTAX, ("sources.a",), None
+
+    world.post(events.Touched(None, urgent=True))
+    world.settle()
+
+    assert "entry_still_live" in world.kinds()
+
+
+def test_a_held_change_is_reported_and_a_restart_applies_it() -> None:
+    world = running()
+    world.held, world.wanted = ("destinations.main.db_path",), content("b")
+    world.push(1)
+    world.settle()
+    assert world.answers[1].exit_code == 8
+    assert world.fleet.board.standing.held_keys == ("destinations.main.db_path",)
+
+    world.post(events.RestartAsked(2, "test", "me"))
+    world.settle()
+
+    assert world.answers[2].exit_code == 0
+    assert set(world.live().values()) == {2}
+    assert {key[1] for key in world.workers} == {2}
+    world.held, world.wanted, world.directory = (), None, content("b")
+    world.push(3)
+    world.settle()
+    assert world.answers[3].exit_code == 0
+
+
+def test_a_restart_has_the_replacement_ready_before_the_old_one_is_drained() -> None:
+    world = running()
+
+    world.post(events.RestartAsked(1, "test", "me"))
+    while world.step():
+        ready = [one for one in world.workers.values() if one.ready]
+        assert len(ready) >= 3
+
+    assert world.answers[1].exit_code == 0
+    assert set(world.live().values()) == {1}
+    assert {key[1] for key in world.workers} == {2}
+
+
+def test_a_restart_whose_first_replacement_dies_leaves_every_old_worker() -> None:
+    world = running()
+    world.wanted, world.held = content("bad"), ("destinations.main.db_path",)
+    world.poison[content("bad")] = "start dies"
+
+    world.post(events.RestartAsked(1, "test", "me"))
+    world.settle()
+
+    assert world.answers[1].exit_code == 4
+    assert {key[1] for key in world.workers} == {1}
+    assert {one.current[1] for one in world.workers.values() if one.current} == {content("a")}
+
+
+def test_a_push_that_expects_another_version_does_nothing() -> None:
+    world = running()
+
+    world.push(1, expect=4)
+
+    assert world.answers[1].exit_code == 6
+
+
+def test_a_push_of_what_is_live_says_so() -> None:
+    world = running()
+
+    world.push(1)
+    world.settle()
+
+    assert world.answers[1].exit_code == 0
+    assert world.answers[1].workers == 3
+
+
+def test_stop_drains_every_worker_and_ends_with_0() -> None:
+    world = running()
+    world.change("b")
+    world.push(9)
+
+    world.post(events.StopAsked("test", now=False))
+    world.settle()
+
+    assert world.exit == 0
+    assert not world.workers
+    assert world.answers[9].exit_code == 5
+
+
+def test_a_slot_whose_worker_keeps_dying_waits_longer_each_time() -> None:
+    world = running()
+    world.poison[content("a")] = "start dies"
+    world.kill("gateway-0")
+    world.settle()
+    first = len([one for one in world.effects if isinstance(one, effects.Spawn)])
+
+    world.elapse(60)
+
+    later = len([one for one in world.effects if isinstance(one, effects.Spawn)])
+    assert 3 < later - first < 15
+    assert "slot_backoff" in world.kinds()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_the_fleet_comes_to_rest_on_one_version(seed: int) -> None:
+    world = World(seed, workers=world_size(seed))
+    world.begin()
+    dice = world.random
+    world.poison = {content("bad"): dice.choice(["refuse", "stage dies", "activate dies", "silent"])}
+
+    for ticket in range(40):
+        match dice.randrange(8):
+            case 0 | 1 | 2:
+                world.change(dice.choice("abcdef"))
+            case 3:
+                world.change("bad")
+            case 4:
+                world.kill(f"gateway-{dice.randrange(3)}")
+            case 5:
+                world.push(ticket)
+            case 6:
+                world.post(events.RestartAsked(ticket, "test", "me"))
+            case _:
+                world.elapse(dice.random() * 3)
+        for _ in range(dice.randrange(6)):
+            world.step()
+    world.change("z")
+    world.settle()
+    world.elapse(300)
+
+    if world.exit is None:
+        world.check_rest()
+        committed = world.fleet.board.history.committed
+        assert committed is not None and committed.digest == content("z")
+        assert len(world.workers) == len(world.fleet.board.roster.slots)
+
+
+def world_size(seed: int) -> int:
+    return 1 + seed % 4

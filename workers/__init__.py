@@ -1,0 +1,1 @@
+"""Worker programs; installed as nexus_workers."""

@@ -1,0 +1,197 @@
+"""Source and destination: what people write in ``sources/*.toml`` and ``destinations/*.toml``.
+
+Decided here: every field with its type, bounds and default, and which of them are only reserved. Not decided here:
+how documents are validated (``nexus_supervisor.models``) and what the gateway does with them (its other files).
+
+A field that no code reads yet exists with the default that means "nothing"; any other value is refused by name, so
+that nobody believes in a protection that isn't there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique
+
+from .mapping import check_path
+
+__all__ = ["Destination", "Source"]
+
+T = TypeVar("T")
+
+_MAX_BODY_BYTES = 256 * 1024 * 1024
+_MAX_REQUESTS_PER_MINUTE = 100_000_000
+_MAX_BYTES_PER_SECOND = 1 << 31
+
+
+def _reserved(value: T, info: ValidationInfo) -> T:
+    """Refuse every value of a reserved field but the ones that mean nothing."""
+    if value:
+        message = "{key} is not supported yet: remove it"
+        raise PydanticCustomError("not_supported", message, {"key": info.field_name or "this key"})  # noqa: EM101
+    return value
+
+
+def _path(value: str) -> str:
+    wrong = check_path(value)
+    if wrong is not None:
+        raise PydanticCustomError("dot_path", "{wrong}", {"wrong": wrong})  # noqa: EM101
+    return value
+
+
+def _namespace(value: str, info: ValidationInfo) -> str:
+    """Give a source without a namespace its own name as one; a name that was refused is no longer there."""
+    return value or str(info.data.get("name", ""))
+
+
+Later = AfterValidator(_reserved)
+"""Mark a field that is reserved for a later version."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
+Word = Annotated[str, Field(min_length=1, max_length=256)]
+Tier = Annotated[int, Field(ge=0, le=3)]
+Words = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=1_000)]
+Path = Annotated[str, Field(min_length=1, max_length=1_024), AfterValidator(_path)]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Share = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    """Be one table of a file: strict, closed, unchanging."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RateLimit(_Table):
+    """Bound what a source sends, over all workers together; 0 is no limit."""
+
+    requests_per_minute: Annotated[int, Field(ge=0, le=_MAX_REQUESTS_PER_MINUTE)] = 2000
+    bytes_per_second: Annotated[int, Field(ge=0, le=_MAX_BYTES_PER_SECOND)] = 0
+
+
+class PayloadLimits(_Table):
+    """Bound one request."""
+
+    max_bytes: Annotated[int, Field(ge=1, le=_MAX_BODY_BYTES)] = 10 * 1024 * 1024
+
+
+class Idempotency(_Table):
+    """Recognize a repeated request; reserved."""
+
+    enabled: Annotated[bool, Later] = False
+    dedup_window_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 300
+
+
+class FieldVisibility(_Table):
+    """Choose the fields that a query shows; reserved."""
+
+    include_fields: Annotated[Words, Later] = ()
+    strip_metadata: Annotated[bool, Later] = False
+
+
+class Cache(_Table):
+    """Answer queries from a cache; reserved."""
+
+    read_from_cache: Annotated[bool, Later] = False
+    write_to_cache: Annotated[bool, Later] = False
+    max_ttl_seconds: Annotated[Count, Later] = 0
+    semantic_similarity_threshold: Annotated[Share, Later] = 0.0
+
+
+class Decay(_Table):
+    """Weigh memories by age; reserved."""
+
+    half_life_days: Annotated[Share, Later] = 0.0
+    decay_mode: Annotated[Annotated[str, Field(max_length=256)], Later] = ""
+    step_threshold_days: Annotated[Share, Later] = 0.0
+
+
+class DestinationDecay(Decay):
+    """Weigh the memories of a destination by age, by collection where one is named; reserved."""
+
+    collections: Annotated[dict[Word, Decay], Field(max_length=1_000)] = Field(default_factory=dict)
+
+
+class RetrievalFirewall(_Table):
+    """Keep labeled memories out of queries; reserved."""
+
+    blocked_labels: Annotated[Words, Later] = ()
+    required_labels: Annotated[Words, Later] = ()
+    max_classification_tier: Annotated[Annotated[str, Field(max_length=256)], Later] = ""
+    default_classification_tier: Annotated[Annotated[str, Field(max_length=256)], Later] = ""
+    visible_namespaces: Annotated[Words, Later] = ()
+    cross_namespace_read: Annotated[bool, Later] = False
+
+
+class Policy(_Table):
+    """Say what a source may do; an empty list allows all."""
+
+    allowed_destinations: Annotated[tuple[str, ...], References("destinations"), Field(max_length=1_000)] = ()
+    allowed_operations: Annotated[tuple[Literal["read", "write", "search"], ...], Field(max_length=3)] = ()
+    allowed_retrieval_modes: Annotated[Words, Later] = ()
+    allowed_profiles: Annotated[Words, Later] = ()
+    max_results: Annotated[Count, Later] = 0
+    max_response_bytes: Annotated[Count, Later] = 0
+    field_visibility: FieldVisibility = FieldVisibility()
+    cache: Cache = Cache()
+    decay: Decay = Decay()
+    retrieval_firewall: RetrievalFirewall = RetrievalFirewall()
+
+
+class Signing(_Table):
+    """Sign what a source sends; reserved."""
+
+    mode: Annotated[Annotated[str, Field(max_length=256)], Later] = ""
+
+
+class Source(_Table):
+    """Describe one client of the gateway: its key, what it may do, and how its bodies become records."""
+
+    name: Name
+    api_key: Annotated[HashedSecret, Unique]
+    namespace: Annotated[str, Field(max_length=256, validate_default=True), AfterValidator(_namespace)] = ""
+    can_read: bool = False
+    can_write: bool = False
+    target_destination: Annotated[str | None, References("destinations")] = None
+    default_actor_type: Word = "user"
+    default_actor_id: Annotated[str, Field(max_length=256)] = ""
+    default_profile: Word = "balanced"
+    tier: Tier = 3
+    default_write_tier: Tier = 1
+    rate_limit: RateLimit = RateLimit()
+    payload_limits: PayloadLimits = PayloadLimits()
+    mapping: Annotated[dict[Word, Path], Field(max_length=256)] = Field(default_factory=dict)
+    transform: Annotated[dict[str, tuple[Any, ...]], Later] = Field(default_factory=dict)
+    idempotency: Idempotency = Idempotency()
+    policy: Policy = Policy()
+    signing: Signing = Signing()
+
+
+def _type_of_destination(value: str) -> str:
+    if value != "sqlite":
+        message = "{type} is not supported yet: write sqlite"
+        raise PydanticCustomError("not_supported", message, {"type": value})  # noqa: EM101
+    return value
+
+
+def _db_path(value: str, info: ValidationInfo) -> str:
+    if not value and info.data.get("type") == "sqlite":
+        message = "expected the path of a file, relative to the directory of daemon.toml, found nothing"
+        raise PydanticCustomError("missing", message)  # noqa: EM101
+    return value
+
+
+class Destination(_Table):
+    """Describe one place that records go to; ``db_path`` is relative to DIR."""
+
+    name: Name
+    type: Annotated[Literal["sqlite", "postgres"], AfterValidator(_type_of_destination)]
+    db_path: Annotated[str, Field(max_length=4_096, validate_default=True), AfterValidator(_db_path)] = ""
+    dsn: Secret | None = None
+    url: Annotated[Annotated[str, Field(max_length=4_096)], Later] = ""
+    api_key: Secret | None = None
+    connection_string: Secret | None = None
+    decay: DestinationDecay = DestinationDecay()
