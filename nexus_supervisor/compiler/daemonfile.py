@@ -68,6 +68,7 @@ class DaemonFileReader:
         self._overrides, self._origins = overrides, origins
         self._last: DaemonFile | None = None
         self._identity: Identity | None = None
+        self._raw: bytes | None = None
 
     def look(self, tree: Tree, limits: LimitSettings, *, doubt: bool) -> DaemonFile:
         """Return what daemon.toml is now; with ``doubt`` a secret in it is resolved again, too."""
@@ -77,20 +78,29 @@ class DaemonFileReader:
         doubtful = doubt and last is not None and bool(last.secrets or last.problems)
         if last is not None and not doubtful and found is not None and found == self._identity:
             return last
-        self._last, self._identity = self._read(tree, limits)
-        return self._last
-
-    def _read(self, tree: Tree, limits: LimitSettings) -> tuple[DaemonFile, Identity | None]:
         try:
             reading = tree.folder("").read(DAEMON_FILE, limits.max_file_bytes)
-            self.parsed = 1
-            parsed = parse(reading.raw, limits)
         except VanishedError:
             message = "expected the file daemon.toml, found none: make it; it may be empty"
-            return _refused(TroubleError(message, "missing")), None
+            return self._take(_refused(TroubleError(message, "missing")), None, None)
         except TroubleError as trouble:
-            return _refused(trouble), None
-        return self._judged(parsed), reading.identity if reading.settled else None
+            return self._take(_refused(trouble), None, None)
+        identity = reading.identity if reading.settled else None
+        if last is not None and not doubtful and reading.raw == self._raw:
+            return self._take(last, identity, reading.raw)
+        return self._take(self._parsed(reading.raw, limits), identity, reading.raw)
+
+    def _take(self, found: DaemonFile, identity: Identity | None, raw: bytes | None) -> DaemonFile:
+        self._last, self._identity, self._raw = found, identity, raw
+        return found
+
+    def _parsed(self, raw: bytes, limits: LimitSettings) -> DaemonFile:
+        self.parsed = 1
+        try:
+            parsed = parse(raw, limits)
+        except TroubleError as trouble:
+            return _refused(trouble)
+        return self._judged(parsed)
 
     def _judged(self, parsed: Parsed) -> DaemonFile:
         read = settings.parse(parsed.document, self._overrides, cpu_count=cpu_count())

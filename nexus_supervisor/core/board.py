@@ -30,7 +30,7 @@ class Board:
         self.rollout: Rollout | None = None
         self.waiting: Rollout | None = None
         self.standing = Standing()
-        self.archived: Version | None = None
+        self.archived: Version | None = history.version
         self.stopping: str | None = None
         self._effects: list[Effect] = []
 

@@ -63,6 +63,7 @@ class Compiling:
         self._adopted: Digest | None = None
         self._told: list[Digest] = []
         self._look: Look | None = None
+        self._base: Digest | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._child: Child | None = None
         self._pipe: Pipe[FromCompiler, ToCompiler] | None = None
@@ -75,7 +76,9 @@ class Compiling:
         self._look = Look(ticket, hints, whole)
         self._deadline = self._loop.call_later(timeout_seconds, self._overdue)
         try:
-            self._ready().send(self._look)
+            pipe = self._ready()
+            self._base = self._told[-1] if self._told else None
+            pipe.send(self._look)
         except OSError as error:
             self._lost(f"it could not be started ({error.strerror})")
 
@@ -92,6 +95,11 @@ class Compiling:
         pipe = self._ready(resolve=True)
         if not fresh:
             self._tell(pipe, digest, resolve=True)
+
+    @property
+    def needed(self) -> tuple[Digest, ...]:
+        """Return the content that the answer under way will be against, if there is one."""
+        return (self._base,) if self._look is not None and self._base is not None else ()
 
     def close(self) -> None:
         """End the compiler."""
@@ -172,7 +180,7 @@ class Compiling:
 
     def _refused(self, message: Refused, raw: bytes | memoryview | None) -> CandidateRefused:
         revoked = settings = None
-        base = self._told[-1] if self._told else EMPTY.digest
+        base = self._base or EMPTY.digest
         if message.revoked is not None:
             content, base = self._content(message.revoked, raw)
             settings, revoked = self._contents.put(content, self._secrets_of(base)).settings, content.digest
@@ -188,9 +196,11 @@ class Compiling:
         )
 
     def _content(self, digest: Digest, raw: bytes | memoryview | None) -> tuple[Content, Digest]:
-        """Return the content that an answer describes and what it was against; raise ProtocolError."""
-        adopted = self._told[-1] if self._told else None
-        before = self._contents.find(adopted) or EMPTY
+        """Return the content that an answer describes and what it was against; raise ProtocolError.
+
+        That is what the compiler had been told when the look was sent, whatever it was told since.
+        """
+        before = self._contents.find(self._base) or EMPTY
         if raw is None:
             content = before
         else:

@@ -136,7 +136,7 @@ class Performer:
             case effects.Adopt():
                 self._compiling.adopt(effect.digest)
             case effects.Keep():
-                self._rows.drop(self._contents.keep(effect.digests))
+                self._rows.drop(self._contents.keep((*effect.digests, *self._compiling.needed)))
             case effects.Announce():
                 self._notices.tell(effect.notice)
             case effects.Answer():
