@@ -172,13 +172,13 @@ class Parent:
 
     def _settle(self, offer: Offer) -> None:
         """Do what follows an activation and need not come before its answer."""
-        self._begun.set()
         self._report_oldest()
         setproctitle(f"nexus: {self._start.slot} [v{offer.version}]")
         if offer.built.fresh > _LARGE_CHANGE:
             gc.freeze()
         for callback in self._activated:
             isolated(partial(callback, offer.snapshot))
+        self._begun.set()
 
     def _answer(self, kind: type[Staged | Active], message: Stage | Activate, offer: Offer) -> None:
         self._wire.send(kind(self._start.slot, self._start.incarnation, message.push, offer.version, offer.digest))

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Compiler"]
 
+_SWAPPED = "..data was swapped while the directory was read: it is taken when it stays the same"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -109,6 +111,8 @@ class Compiler:
                 if settings is None:
                     return _refusal(message.ticket, daemon.problems)
                 evidence = self._gather(tree, message.hints, daemon, settings)
+                if not tree.folder("").current:
+                    return _refusal(message.ticket, (Problem(".", 0, "", "unstable", _SWAPPED),))
                 if evidence.problems:
                     return self._refused(message.ticket, evidence)
                 return self._seen(message, evidence)

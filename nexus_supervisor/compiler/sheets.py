@@ -122,15 +122,19 @@ def _table_of(document: dict[str, Any], spec: SectionSpec, mistakes: list[Mistak
     wanted = spec.table
     if wanted is None:
         return document
-    mistakes += [_stranger(key, wanted) for key in document if key != wanted]
-    found = document.get(wanted)
-    if isinstance(found, dict):
-        return found
-    if wanted in document:
+    if wanted not in document:
+        near = suggestion(wanted, document)
+        words = "found none: write it" if near is None else f"found [{shown(near)}]: did you mean {wanted}?"
+        mistakes.append(Mistake(() if near is None else (near,), "missing", f"expected the table [{wanted}], {words}"))
+        return None
+    strangers = [key for key in document if key != wanted]
+    text = f"expected nothing beside the table [{wanted}], found another key: remove it, or move it into that table"
+    mistakes += [Mistake((key,), "unknown_key", text) for key in strangers]
+    found = document[wanted]
+    if not isinstance(found, dict):
         mistakes.append(Mistake((wanted,), "type", f"expected the table [{wanted}], found another value"))
-    else:
-        mistakes.append(Mistake((), "missing", f"expected the table [{wanted}], found none: write it"))
-    return None
+        return None
+    return found
 
 
 def _name_of(path: str, table: dict[str, Any] | None, spec: SectionSpec, mistakes: list[Mistake]) -> str | None:
@@ -138,7 +142,8 @@ def _name_of(path: str, table: dict[str, Any] | None, spec: SectionSpec, mistake
     key = spec.name_from
     if key is None:
         stem = PurePosixPath(path).stem
-        return _valid_name(stem, Mistake((), "value", f"{_NAME_WORDS}, found the file {shown(path)}"), mistakes)
+        text = f"{_NAME_WORDS} before .toml, found '{shown(stem)}'"
+        return _valid_name(stem, Mistake((), "value", text), mistakes)
     if table is None:
         return None
     where, found = (*_prefix(spec), key), table.get(key)
@@ -155,12 +160,6 @@ def _valid_name(name: str, otherwise: Mistake, mistakes: list[Mistake]) -> str |
         return name
     mistakes.append(otherwise)
     return None
-
-
-def _stranger(key: str, wanted: str) -> Mistake:
-    near = suggestion(key, [wanted])
-    hint = f"did you mean {near}?" if near else "remove it, or move it into that table"
-    return Mistake((key,), "unknown_key", f"expected nothing beside the table [{wanted}], found another key: {hint}")
 
 
 def _covered(path: Path, noted: set[Path]) -> bool:

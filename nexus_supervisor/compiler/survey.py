@@ -81,7 +81,9 @@ class SectionSurvey:
                 self._take(folder, names, budget)
             except VanishedError:
                 continue
-            if folder.stamp == before:
+            if not tree.folder("").current:
+                break
+            if folder.stamp == before and folder.current:
                 return
         message = "the directory changed while it was read: it is taken when it stays the same"
         raise TroubleError(message, "unstable")
@@ -223,8 +225,11 @@ class Survey:
     @property
     def problems(self) -> list[Problem]:
         """Return the problems of every section that can't be used and of every file."""
-        found = [section.trouble for section in self.sections.values() if section.trouble is not None]
-        for shelf in self.shelves.values():
-            for path in shelf.broken:
-                found += shelf.sheets[path].problems
+        found: list[Problem] = []
+        for section in self.sections.values():
+            if section.trouble is not None:
+                found.append(section.trouble)  # what was read before it can't be relied on
+                continue
+            for path in section.shelf.broken:
+                found += section.shelf.sheets[path].problems
         return found

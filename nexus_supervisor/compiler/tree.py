@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.compiler.reading import Identity, Reading, TroubleError, VanishedError, kind_of, read_stable
@@ -74,9 +73,7 @@ class Tree:
     def _opened(self, name: str) -> Folder:
         if not name:
             return Folder(_open_directory(self._root, None, "DIR"))
-        root = self.folder("")
-        beside, target = root.located(name)
-        return Folder(_open_directory(target, beside, f"the directory {name}/"))
+        return Folder(_open_directory(name, self.folder("").beside(name), f"the directory {name}/"))
 
 
 class Folder:
@@ -98,9 +95,20 @@ class Folder:
                 os.close(descriptor)
 
     @property
-    def stamp(self) -> tuple[Identity, int | None]:
+    def stamp(self) -> Identity:
         """Return what changes whenever a name in the directory does."""
-        return Identity.of(os.fstat(self._descriptor)), self._current
+        return Identity.of(os.fstat(self._descriptor))
+
+    @property
+    def current(self) -> bool:
+        """Say whether ``..data`` still leads to what it led to: what it left may be deleted piece by piece."""
+        if self._current is None:
+            return True
+        try:
+            now = os.stat(_DATA, dir_fd=self._descriptor)
+        except OSError:
+            return False
+        return os.path.samestat(now, os.fstat(self._current))
 
     def listing(self) -> dict[str, Identity | TroubleError]:
         """Return every entry by name, with its identity or why it can't be used."""
@@ -126,20 +134,21 @@ class Folder:
     def read(self, name: str, limit: int) -> Reading:
         """Read an entry; raise TroubleError or VanishedError."""
         if self._current is not None:
-            with suppress(VanishedError):  # not a file of the ConfigMap: it may lie beside it
+            try:
                 return read_stable(self._current, name, limit)
+            except VanishedError:
+                if self.beside(name) == self._current:
+                    raise
         return read_stable(self._descriptor, name, limit)
 
-    def located(self, name: str) -> tuple[int, str]:
-        """Return (directory descriptor, name) under which a sub-directory is opened without following a link."""
-        if self._current is not None:
-            try:
-                mode = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode
-            except OSError:
-                return self._descriptor, name
-            if self._is_current_link(self._descriptor, name, mode):
-                return self._current, name
-        return self._descriptor, name
+    def beside(self, name: str) -> int:
+        """Return the descriptor below which a name is found without following a link."""
+        try:
+            mode = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode
+        except OSError:
+            return self._descriptor
+        linked = self._is_current_link(self._descriptor, name, mode)
+        return self._current if linked and self._current is not None else self._descriptor
 
     def _list_into(self, found: dict[str, Identity | TroubleError], descriptor: int) -> None:
         with os.scandir(descriptor) as names:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -135,22 +136,32 @@ def load_model(path: str) -> EntryModel:
     if not module_name or not class_name.isidentifier():
         message = f'expected a model as "module:Class", found {path!r}'
         raise ModelError(message)
-    found = getattr(_imported(path, module_name), class_name, None)
-    if found is None:
-        message = f"the model {path!r} can't be loaded: module {module_name} has no {class_name}"
-        raise ModelError(message)
-    if not (isinstance(found, type) and (dataclasses.is_dataclass(found) or hasattr(found, "model_fields"))):
-        message = f"the model {path!r} can't be used: expected a pydantic model or a dataclass"
-        raise ModelError(message)
+    known = module_name in sys.modules
     try:
-        return ClassModel(found)
+        return ClassModel(_model_class(path, _imported(path, module_name), class_name))
+    except ModelError:
+        if not known:
+            sys.modules.pop(module_name, None)  # so that a mended file is imported again
+        raise
     except Exception as error:
         message = f"the model {path!r} can't be used: {type(error).__name__} while its schema was made"
         raise ModelError(message) from error
 
 
+def _model_class(path: str, module: Any, class_name: str) -> type:
+    found = getattr(module, class_name, None)
+    if found is None:
+        message = f"the model {path!r} can't be loaded: module {module.__name__} has no {class_name}"
+        raise ModelError(message)
+    if not (isinstance(found, type) and (dataclasses.is_dataclass(found) or hasattr(found, "model_fields"))):
+        message = f"the model {path!r} can't be used: expected a pydantic model or a dataclass"
+        raise ModelError(message)
+    return found
+
+
 def _imported(path: str, module_name: str) -> Any:
     """Import a module of the user; whatever it raises, or that it wants to exit, becomes a sentence."""
+    importlib.invalidate_caches()
     try:
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
