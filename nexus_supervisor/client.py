@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import socket
 import struct
 import time
@@ -145,6 +146,7 @@ class _Conversation:
         self._directory = directory
         self._decoder = FrameDecoder()
         self._frames: list[bytes] = []
+        self._asked: Request | None = None
         self._socket = _connect(directory)
 
     def __enter__(self) -> Self:
@@ -166,6 +168,7 @@ class _Conversation:
 
     def send(self, request: Request) -> None:
         """Send one request. A peer that is already leaving is found out by ``receive``, after what it had to say."""
+        self._asked = request
         self._socket.settimeout(CONNECT_SECONDS)
         try:
             self._socket.sendall(frame(REQUESTS.encode(request)))
@@ -195,11 +198,16 @@ class _Conversation:
         except ConnectionResetError:
             return b""
         except TimeoutError as error:
-            message = (
-                f"the supervisor on {self._directory} hasn't answered in time; what was asked may still happen. "
-                "Look at its status and its log"
-            )
-            raise errors.UnfinishedError(message) from error
+            raise errors.UnfinishedError(self._unanswered()) from error
+
+    def _unanswered(self) -> str:
+        """Say that no answer came in time, and what is to be thought of the request."""
+        who = f"the supervisor on {self._directory} (pid {self.peer_pid})"
+        if isinstance(self._asked, FollowNotices):
+            return f"{who} has told nothing new in time"
+        if isinstance(self._asked, StatusRequest):
+            return f"{who} hasn't answered in time: it is stopped or overloaded. Look at its log"
+        return f"{who} hasn't answered in time; what was asked may still happen. Look at its status and its log"
 
 
 class _Peer:
@@ -261,11 +269,17 @@ def _unreachable(directory: Path, error: OSError) -> errors.NexusError:
             "ask as the user that the supervisor runs as, or as root"
         )
     if isinstance(error, (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)):
-        return errors.NotRunningError(
-            f"no supervisor runs on {directory}: start one with `nexus-supervisor run`, "
-            "or name another directory with -d"
-        )
+        return errors.NotRunningError(f"no supervisor runs on {directory}: {_what_to_do(directory)}")
     return errors.NexusError(f"the control socket of {directory} can't be reached: {error.strerror or error}")
+
+
+def _what_to_do(directory: Path) -> str:
+    """Return how a supervisor comes to run on a directory, or that none could."""
+    if not os.path.isdir(directory):  # noqa: PTH112 - False, not an error, where it can't be looked at
+        return "it is not a directory. Name another one"
+    if not os.path.lexists(directory / "daemon.toml"):
+        return "it has no daemon.toml, so it is no directory of nexus-supervisor. Name another one"
+    return f"start one with `nexus-supervisor run {shlex.quote(os.fspath(directory))}`, or name another directory"
 
 
 def _busy(directory: Path) -> errors.UnfinishedError:

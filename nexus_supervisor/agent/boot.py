@@ -28,18 +28,30 @@ from nexus_supervisor.wire import Wire, close_all
 
 __all__ = ["main"]
 
+_GROUP_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+"""What a terminal or an operator sends to a whole process group and means for the supervisor."""
+
 
 def main(arguments: list[str]) -> int:
     """Be a worker until it is drained; return its exit status."""
     if len(arguments) != 1 or not arguments[0].isdecimal():
         sys.stderr.write("usage: python -m nexus_supervisor.agent.boot FD (started by nexus-supervisor only)\n")
         return UsageError.exit_code
-    for meant_for_the_group in (signal.SIGHUP, signal.SIGINT):
+    for meant_for_the_group in _GROUP_SIGNALS:
         signal.signal(meant_for_the_group, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # they were blocked until they are ignored
     try:
         return _work(_connect(int(arguments[0])))
     except NexusError as error:
-        sys.stderr.write(f"nexus worker: {error}\n")
+        log.say(f"nexus worker: {error}")
         return error.exit_code
 
 

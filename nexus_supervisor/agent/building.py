@@ -46,11 +46,11 @@ class Builder:
         self._models: dict[str, EntryModel] = {}
 
     def build(
-        self, content: Content, base: Built, secrets: Mapping[str, str], cells: Mapping[str, Mapping[str, int]]
+        self, content: Content, base: Built, secrets: Mapping[str, str], given: Mapping[str, Mapping[str, int]]
     ) -> Built:
         """Return the content as models, sharing with ``base`` what did not change; raise RejectedError.
 
-        ``cells`` names the rows of entries that are new; the others keep theirs.
+        ``given`` names the rows of entries that are new; the others keep theirs.
         """
         before = base.content.sections
         if content.sections.get(_DAEMON) is before.get(_DAEMON) and base is not NOTHING:
@@ -65,7 +65,7 @@ class Builder:
             entries = {entry: _build(model, name, entry, body, secrets) for entry, body in changed.items()}
             fresh += len(entries)
             sections[name] = shards.changed(entries, removed) if entries or removed else shards
-            rows[name] = _rows(base.rows.get(name, Shards()), cells.get(name, {}), removed)
+            rows[name] = _rows(base.rows.get(name, Shards()), given.get(name, {}), removed)
         return Built(content, sections, models, rows, daemon, secrets, fresh)
 
     def _read_settings(self, content: Content) -> tuple[Mapping[str, EntryModel], Mapping[str, Any]]:
@@ -115,7 +115,7 @@ def _build(model: EntryModel, section: str, name: str, body: bytes, secrets: Map
         raise RejectedError(message) from error
 
 
-def _rows(before: Shards[int], cells: Mapping[str, int], removed: list[str]) -> Shards[int]:
+def _rows(before: Shards[int], given: Mapping[str, int], removed: list[str]) -> Shards[int]:
     """Return the rows of the entries of a section: those of before, less the gone, plus the new."""
     gone = [entry for entry in removed if entry in before]
-    return before.changed(cells, gone) if gone or cells else before
+    return before.changed(given, gone) if gone or given else before

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
+
+from nexus_supervisor.agent.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,5 +92,5 @@ def _end_by(deadline: float) -> None:
     """End the process at the deadline if it still runs: a stuck request must not keep a worker for ever."""
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(left)
-    sys.stderr.write("nexus worker: the drain timeout is over and the program still runs: the process ends now\n")
+    say("nexus worker: the drain timeout is over and the program still runs: the process ends now")
     os._exit(OVERDUE_STATUS)

@@ -1,23 +1,93 @@
 """The worker's log: what programs log, on stderr, one record a line.
 
-Decided here: the form of a line. Not decided here: what is logged and where stderr leads.
+Decided here: the form of a line, and what happens when nobody takes the lines. Not decided here: what is logged and
+where stderr leads.
+
+A log must never stop a request: lines are written by a thread of their own from a bounded queue. Where stderr is a full
+pipe, lines are dropped and counted; where it is closed, they are lost, and the worker goes on.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
-import sys
+import os
+import select
 import time
+from queue import Full, Queue
+from threading import Thread
 
-__all__ = ["LineFormatter", "configure"]
+__all__ = ["LineFormatter", "Lines", "configure", "say"]
+
+_STDERR = 2
+_CAPACITY = 10_000
+_CLOSE_SECONDS = 1.0
+_MOST_AT_ONCE = select.PIPE_BUF
 
 
 def configure(level: str, form: str, slot: str) -> None:
     """Send every log record of this process to stderr, as ``text`` or ``json``."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(slot, as_json=form == "json"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    lines = Lines(_STDERR)
+    lines.setFormatter(LineFormatter(slot, as_json=form == "json"))
+    logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
+    atexit.register(lines.finish)
+
+
+def say(text: str) -> None:
+    """Write one short line to stderr, unless that would make the caller wait: it is about to end this process."""
+    poll = select.poll()
+    poll.register(_STDERR, select.POLLOUT)
+    if any(happened & select.POLLOUT for _, happened in poll.poll(0)):
+        _write(_STDERR, f"{text}\n".encode("utf-8", "backslashreplace")[:_MOST_AT_ONCE])
+
+
+class Lines(logging.Handler):
+    """Queue each record's line for a thread that writes them to a descriptor; drop what finds the queue full."""
+
+    def __init__(self, descriptor: int, capacity: int = _CAPACITY) -> None:
+        super().__init__()
+        self._waiting: Queue[str | None] = Queue(capacity)
+        self._dropped = 0
+        self._writer = Thread(target=self._run, args=(descriptor,), name="nexus-log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record's line; never wait, never raise."""
+        try:
+            self._waiting.put_nowait(f"{self.format(record)}\n")
+        except Full:
+            self._dropped += 1
+        except Exception:  # noqa: BLE001 - arguments that don't fit their format: logging says so, and goes on
+            self.handleError(record)
+
+    def finish(self) -> None:
+        """Have what is queued written, as far as that takes less than a second: a stuck reader must not hold us."""
+        try:
+            self._waiting.put_nowait(None)
+        except Full:
+            return
+        self._writer.join(_CLOSE_SECONDS)
+
+    def _run(self, descriptor: int) -> None:
+        """Be the writer's thread."""
+        told = 0
+        while (line := self._waiting.get()) is not None:
+            if self._dropped > told:
+                line, told = f"{self._dropped - told} lines were dropped here: this log is read too slowly\n{line}", self._dropped
+            _write(descriptor, line.encode("utf-8", "backslashreplace"))
+
+
+def _write(descriptor: int, raw: bytes) -> None:
+    """Write all of it; give up where nobody can ever read it (closed, broken pipe, full disk)."""
+    left = memoryview(raw)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # somebody who shares the terminal made it non-blocking
+            select.select((), (descriptor,), ())
+        except OSError:  # there is nowhere to say so
+            return
 
 
 class LineFormatter(logging.Formatter):

@@ -10,7 +10,6 @@ waits for the supervisor: they only put a word into a queue.
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
@@ -22,8 +21,9 @@ from setproctitle import setproctitle
 
 from nexus_supervisor.agent.drain import isolated, wait_for
 from nexus_supervisor.agent.holder import Holder
+from nexus_supervisor.agent.log import say
 from nexus_supervisor.agent.snapshot import Snapshot
-from nexus_supervisor.agent.staging import NOT_APPLICABLE, Derive, Offer, Raw, Refusal, Staging
+from nexus_supervisor.agent.staging import NOT_APPLICABLE, Derive, Offer, Parts, Refusal, Staging
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.messages import (
     Activate,
@@ -54,6 +54,7 @@ Activated = Callable[[Snapshot], object]
 _MAX_PAYLOAD_BYTES = 1 << 30
 _LARGE_CHANGE = 1_000  # entries; so many new objects are better left out of later garbage collections
 _LAST_WORDS_SECONDS = 2.0
+_MAX_DETAIL = 4_000  # characters of why a version is refused: what is longer is no sentence
 
 
 class _Word(Enum):
@@ -117,7 +118,7 @@ class Parent:
             while (received := self._wire.receive()) is not None:
                 self._handle(*received)
         except (ProtocolError, OSError) as error:
-            sys.stderr.write(f"nexus worker {self._start.slot}: the supervisor can't be understood: {error}\n")
+            say(f"nexus worker {self._start.slot}: the supervisor can't be understood: {error}")
         finally:
             self._end_without_supervisor()
 
@@ -146,9 +147,9 @@ class Parent:
 
     def _stage(self, message: Stage, descriptors: list[int]) -> None:
         try:
-            payload, secrets = _beside(message, descriptors)
+            parts = _beside(message, descriptors)
             with self._deciding:
-                offer = self._staging.stage(message, payload, secrets)
+                offer = self._staging.stage(message, parts)
         except Refusal as refusal:
             self._refuse(message, refusal.reason, str(refusal))
         except (ProtocolError, OSError) as error:
@@ -185,6 +186,7 @@ class Parent:
 
     def _refuse(self, message: Stage | Activate, reason: str, detail: str) -> None:
         slot, incarnation = self._start.slot, self._start.incarnation
+        detail = detail[:_MAX_DETAIL]
         self._wire.send(Rejected(slot, incarnation, message.push, message.version, reason, detail))
 
     def _speak(self) -> None:
@@ -213,17 +215,22 @@ class Parent:
             self._wire.send(Retired(self._start.slot, self._start.incarnation, oldest))
 
 
-def _beside(message: Stage, descriptors: list[int]) -> tuple[Raw | None, Raw | None]:
-    """Return payload and secret values, wherever they traveled; raise ProtocolError where they aren't what was said."""
-    rest = list(descriptors)
-    if len(rest) != message.payload_beside + message.secrets_beside:
-        close_all(rest)
-        text = f"{len(rest)} descriptors arrived beside an offer that announces others"
+def _beside(message: Stage, descriptors: list[int]) -> Parts:
+    """Return what an offer brings, wherever it traveled; raise ProtocolError where it isn't what was said."""
+    announced = (message.payload_beside, message.secrets_beside, message.rows_beside)
+    if len(descriptors) != sum(announced):
+        close_all(descriptors)
+        text = f"{len(descriptors)} descriptors arrived beside an offer that announces {sum(announced)}"
         raise ProtocolError(text)
-    secrets_descriptor = rest.pop() if message.secrets_beside else None
+    rest = list(descriptors)
+    inline = (message.payload, None, message.rows)
     try:
-        payload = received_payload(message.payload, rest.pop() if rest else None, _MAX_PAYLOAD_BYTES)
+        found = [
+            received_payload(part, rest.pop(0) if beside else None, _MAX_PAYLOAD_BYTES)
+            for part, beside in zip(inline, announced, strict=True)
+        ]
     except BaseException:
-        close_all([] if secrets_descriptor is None else [secrets_descriptor])
+        close_all(rest)
         raise
-    return payload, received_payload(None, secrets_descriptor, _MAX_PAYLOAD_BYTES)
+    return Parts(*found)
+

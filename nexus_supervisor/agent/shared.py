@@ -15,7 +15,7 @@ from itertools import count
 from threading import Lock
 
 from nexus_supervisor.core import rates
-from nexus_supervisor.core.cells import MINUTES, SECONDS, Layout, Totals, count_in, counted, sum_in
+from nexus_supervisor.core.cells import COMPLETE, MINUTES, SECONDS, Layout, Totals, count_in, counted, sum_in
 from nexus_supervisor.errors import ProtocolError
 
 __all__ = ["SharedCounters"]
@@ -53,6 +53,11 @@ class SharedCounters:
             if wait is not None and requests_per_minute:
                 self._add(row, MINUTES, int(now // _WINDOWS[MINUTES]), -1)
             return wait
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the daemon's first version is complete on disk: before that nobody should rely on it."""
+        return self._words[COMPLETE] > 0
 
     def totals(self) -> Totals:
         """Return what this slot has counted."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nexus_supervisor.agent.building import NOTHING, Builder, Built
 from nexus_supervisor.agent.snapshot import Snapshot
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.content import Delta, Digest, Version
     from nexus_supervisor.core.messages import Stage
 
-__all__ = ["MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Raw", "Refusal", "Staging"]
+__all__ = ["MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Parts", "Raw", "Refusal", "Staging"]
 
 NOT_APPLICABLE = "not_applicable"
 """The reason of a refusal where an offer doesn't fit what this worker holds."""
@@ -37,6 +37,14 @@ Raw = bytes | memoryview
 
 Derive = Callable[[Snapshot, "Snapshot | None"], Any]
 """Makes what a program derives from a snapshot; the second one is the snapshot before, to start from, or None."""
+
+
+class Parts(NamedTuple):
+    """Hold what an offer brings besides its message: the packed delta, secret values, and rows of the counters."""
+
+    payload: Raw | None = None
+    secrets: Raw | None = None
+    rows: Raw | None = None
 
 
 class Refusal(NexusError):
@@ -77,14 +85,14 @@ class Staging:
         self.staged: Offer | None = None
         self._previous = NOTHING
 
-    def stage(self, message: Stage, payload: Raw | None, secrets: Raw | None) -> Offer:
+    def stage(self, message: Stage, parts: Parts) -> Offer:
         """Verify an offer and build it beside the current version; raise Refusal."""
         judgement = self._judge(message)
         for known in (self.current, self.staged):
             if known is not None and known.judgement.sha256 == judgement.sha256:
                 return known
         try:
-            built = self._build(judgement, message, payload, secrets)
+            built = self._build(judgement, message, parts)
         except Distrust as error:
             raise Refusal(error.reason, str(error)) from error
         except ProtocolError as error:
@@ -136,13 +144,13 @@ class Staging:
             self._floor = judgement.floor
         return judgement
 
-    def _build(self, judgement: Judgement, message: Stage, payload: Raw | None, secrets: Raw | None) -> Built:
+    def _build(self, judgement: Judgement, message: Stage, parts: Parts) -> Built:
         base = self._base(message.base)
-        content = base.content if payload is None else base.content.after(_matching(payload, message.base))
+        content = base.content if parts.payload is None else base.content.after(_matching(parts.payload, message.base))
         self._trust.check_content(judgement.manifest, content)
-        table = base.secrets if secrets is None else self._secret_values(secrets, base.secrets)
+        table = base.secrets if parts.secrets is None else self._secret_values(parts.secrets, base.secrets)
         near = self._near(message.base, base)
-        return self._builder.build(content, near, table, message.cells)
+        return self._builder.build(content, near, table, _rows(parts.rows))
 
     def _base(self, digest: Digest | None) -> Built:
         """Return the content that a payload is against: whichever of those held has this digest."""
@@ -193,3 +201,14 @@ def _matching(payload: Raw, base: Digest | None) -> Delta:
         message = "the payload is against another content than its message says"
         raise ProtocolError(message)
     return change
+
+
+def _rows(raw: Raw | None) -> Mapping[str, Mapping[str, int]]:
+    """Return the rows that the bytes name, section by section; raise ProtocolError for anything else."""
+    value = {} if raw is None else unpack(raw)
+    rows = value.values() if isinstance(value, dict) else (None,)
+    if all(isinstance(one, dict) and all(type(row) is int for row in one.values()) for one in rows):
+        named: Mapping[str, Mapping[str, int]] = value
+        return named
+    message = "rows must be a map of sections, each a map of entries to numbers"
+    raise ProtocolError(message)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from nexus_supervisor.cli.escape import escaped
+from nexus_supervisor.core.spelling import suggestion
 from nexus_supervisor.errors import NexusError, RejectedError, UnfinishedError
 
 __all__ = ["main"]
@@ -48,6 +49,16 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names; of an unknown one, say which was meant."""
+        word = args[0]
+        if word not in _COMMANDS and not word.startswith("-") and not ctx.resilient_parsing:
+            meant = suggestion(word, _COMMANDS)
+            ctx.fail(f"there is no command {word!r}" + (f": did you mean {meant}?" if meant else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -62,8 +73,7 @@ class _Commands(click.Group):
         except NexusError as error:
             self._fail(ctx, error.exit_code, error)
         except KeyboardInterrupt:
-            sentence = "interrupted: what was asked may still happen, `nexus-supervisor status` tells"
-            self._fail(ctx, UnfinishedError.exit_code, sentence)
+            self._fail(ctx, UnfinishedError.exit_code, "interrupted")
         except BrokenPipeError:
             raise  # click ends quietly when whoever reads the output has gone
         except OSError as error:
@@ -80,7 +90,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every command works on a directory: -d DIR, else $NEXUS_HOME, else the current one.",
+    epilog="Every command works on a directory: DIR or -d DIR, else $NEXUS_HOME, else the current one.",
 )
 @click.version_option(package_name="nexus-supervisor", prog_name="nexus-supervisor")
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_supervisor.cli import terminal
-from nexus_supervisor.cli.options import json_option, with_directory
+from nexus_supervisor.cli.options import invocation, json_option, with_directory
 from nexus_supervisor.compiler.check import compile_once
 from nexus_supervisor.core.compilation import Refused, Seen
 from nexus_supervisor.core.problems import Problem
@@ -28,20 +28,29 @@ __all__ = ["check"]
 ENVIRONMENT = "environment"
 """Where a problem is that no file holds."""
 
+NOT_THERE = "expected a directory, found nothing: name the one that holds daemon.toml"
+
 
 @click.command
-@with_directory(argument=True)
+@with_directory()
 @json_option
 def check(directory: Path, *, as_json: bool) -> None:
-    """Validate a directory without touching anything: every problem with file and line. Exits with 0 or 3."""
+    """Validate a directory without touching anything.
+
+    Every problem is a line with its file and line. Exits with 0 where the directory is valid, else with 3.
+    """
     overrides, mistakes = overrides_from_environment(os.environ)
     problems = tuple(Problem(ENVIRONMENT, 0, one.key, one.code, one.message) for one in mistakes)
-    verdict = compile_once(directory, overrides, _pepper(directory))
+    pepper = _pepper(directory)
+    verdict = compile_once(directory, overrides, pepper) if directory.exists() else None
     if isinstance(verdict, Refused):
         problems += verdict.problems
+    elif verdict is None:
+        problems += (Problem(str(directory), 0, "", "missing", NOT_THERE),)
     warnings = verdict.warnings if isinstance(verdict, Seen) else ()
     if as_json:
-        terminal.show_json(_document(verdict, problems, warnings))
+        digest = verdict.wanted if isinstance(verdict, Seen) and pepper is not None else None
+        terminal.show_json(_document(digest, problems, warnings))
     else:
         for problem in problems:
             terminal.say(problem)
@@ -51,20 +60,25 @@ def check(directory: Path, *, as_json: bool) -> None:
         message = f"{directory} is not valid: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise RejectedError(message)
     if not as_json and isinstance(verdict, Seen):
-        terminal.say(f"{directory} is valid: {verdict.files} files")
+        terminal.say(f"{directory} is valid: {verdict.files} file{'' if verdict.files == 1 else 's'}")
+    if pepper is None:
+        terminal.say(f"note: it has no keys yet, which `run` needs: {invocation('keygen', directory)}", err=True)
 
 
-def _document(verdict: Seen | Refused, problems: tuple[Problem, ...], warnings: tuple[Problem, ...]) -> dict[str, Any]:
+def _document(digest: str | None, problems: tuple[Problem, ...], warnings: tuple[Problem, ...]) -> dict[str, Any]:
     return {
         "ok": not problems,
-        "digest": verdict.wanted if isinstance(verdict, Seen) else None,
+        "digest": digest,
         "problems": [dataclasses.asdict(problem) for problem in problems],
         "warnings": [dataclasses.asdict(warning) for warning in warnings],
     }
 
 
 def _pepper(directory: Path) -> bytes | None:
-    """Return the directory's pepper, or None where no keys are yet, for example in a repository."""
+    """Return the directory's pepper, or None where no keys are yet, for example in a repository.
+
+    Secrets are then hashed under a random one, so the digest means nothing and isn't shown.
+    """
     if not (directory / "keys" / "pepper").exists():
         return None
     from nexus_supervisor.supervisor.keys import load_pepper

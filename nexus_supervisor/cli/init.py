@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nexus_supervisor.cli import terminal
-from nexus_supervisor.cli.options import shell_quoted, with_directory
+from nexus_supervisor.cli.options import invocation, with_directory
 from nexus_supervisor.cli.scaffold import DEFAULT_PROGRAM, scaffold
 
 if TYPE_CHECKING:
@@ -22,9 +22,18 @@ BAKE_SECONDS = 2.0
 
 
 @click.command
-@with_directory(argument=True, required=True)
-@click.option("--program", default=DEFAULT_PROGRAM, show_default=True, metavar="NAME", help="The worker program.")
+@with_directory(required=True)
+@click.option(
+    "--program",
+    default=DEFAULT_PROGRAM,
+    show_default=True,
+    metavar="NAME",
+    help="The worker program that the examples are for: gateway, asgi, hello, or your own as MODULE:ATTR.",
+)
 def init(directory: Path, *, program: str) -> None:
-    """Make a runnable directory with keys and commented examples. Nothing is ever overwritten."""
+    """Make a runnable directory with keys and examples.
+
+    Nothing is ever overwritten.
+    """
     scaffold(directory, program, BAKE_SECONDS)
-    terminal.say(f"{directory} is ready. Run it with: nexus-supervisor run {shell_quoted(directory)}")
+    terminal.say(f"{directory} is ready. Run it with: {invocation('run', directory)}")

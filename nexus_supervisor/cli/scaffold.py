@@ -6,6 +6,7 @@ say (``templates/``) and how keys are made (``supervisor/keys.py``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -45,9 +46,7 @@ def scaffold(directory: Path, program: str, bake_seconds: float) -> None:
     try:
         _write(template, draft, {"@BAKE_SECONDS@": f"{bake_seconds:g}", "@PROGRAM@": program})
         _make_keys(draft)
-        # what decides that this is a directory of ours comes last
-        for part in sorted(draft.iterdir(), key=lambda part: (part.name == "daemon.toml", part.name)):
-            part.rename(directory / part.name)
+        _put_all(draft, directory)
     finally:
         shutil.rmtree(draft)
         if made and not any(directory.iterdir()):
@@ -83,8 +82,7 @@ def _refuse_overwriting(directory: Path, names: set[str]) -> None:
         raise DirectoryError(message)
     taken = sorted(name for name in names if os.path.lexists(directory / name))
     if taken:
-        message = f"{directory} already has {', '.join(taken)}, and nothing is overwritten: name another directory"
-        raise ConflictError(message)
+        raise ConflictError(_taken(directory, taken))
 
 
 def _write(folder: Traversable, target: Path, values: dict[str, str]) -> None:
@@ -97,6 +95,30 @@ def _write(folder: Traversable, target: Path, values: dict[str, str]) -> None:
         for placeholder, value in values.items():
             text = text.replace(placeholder, value)
         (target / part.name).write_text(text, encoding="utf-8")
+
+
+def _put_all(draft: Path, directory: Path) -> None:
+    """Give all parts their places, or none: what somebody else has put there meanwhile is not replaced."""
+    put = contextlib.ExitStack()
+    with put:
+        # what decides that this is a directory of ours comes last
+        for part in sorted(draft.iterdir(), key=lambda part: (part.name == "daemon.toml", part.name)):
+            target = directory / part.name
+            try:
+                if part.is_dir():
+                    target.mkdir()  # rename(2) replaces an empty directory only
+                    put.callback(shutil.rmtree, target)
+                    part.rename(target)
+                else:
+                    target.hardlink_to(part)
+                    put.callback(target.unlink)
+            except FileExistsError as error:
+                raise ConflictError(_taken(directory, [part.name])) from error
+        put.pop_all()
+
+
+def _taken(directory: Path, names: list[str]) -> str:
+    return f"{directory} already has {', '.join(names)}, and nothing is overwritten: name another directory"
 
 
 def _make_keys(draft: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nexus_supervisor.cli import render, terminal
-from nexus_supervisor.cli.options import json_option, with_directory
+from nexus_supervisor.cli.options import invocation, json_option, with_directory
 from nexus_supervisor.client import ControlClient
 
 if TYPE_CHECKING:
@@ -21,22 +21,25 @@ __all__ = ["status", "workers"]
 
 
 @click.command
-@with_directory(argument=True)
+@with_directory()
 @json_option
 def status(directory: Path, *, as_json: bool) -> None:
-    """Show what runs, what is held and what was refused. Exits with 0 whenever the supervisor answers."""
+    """Show what runs, what is held and what was refused.
+
+    Exits with 0 whenever the supervisor answers, whatever it says.
+    """
     document = ControlClient(directory).status()
     if as_json:
         terminal.show_json(document)
     else:
-        terminal.show_page(render.status_page(document, time.time()))
+        terminal.show_page(render.status_page(document, time.time(), lambda command: invocation(command, directory)))
 
 
 @click.command
-@with_directory(argument=False)
+@with_directory()
 @json_option
 def workers(directory: Path, *, as_json: bool) -> None:
-    """Show the workers: slot, process, version and counts."""
+    """Show the workers."""
     document = ControlClient(directory).status()
     if as_json:
         terminal.show_json(document.get("workers", []))

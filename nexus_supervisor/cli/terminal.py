@@ -1,4 +1,4 @@
-"""Where text goes: stdout for results, stderr for what went wrong; tables and colors only in a terminal.
+"""Where text goes: stdout for results, stderr for what went wrong; colors only in a terminal.
 
 Decided here: plain or drawn, and the colors of the tones. Not decided here: what is shown (``render.py``). ``NO_COLOR``
 is honored by rich.
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_supervisor.cli.escape import escaped
-from nexus_supervisor.cli.render import Page, plain
+from nexus_supervisor.cli.render import Page, aligned, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["progress", "say", "show_json", "show_json_line", "show_page"]
+__all__ = ["break_line", "progress", "say", "show_json", "show_json_line", "show_page"]
 
 _STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
 
@@ -48,6 +48,12 @@ def show_page(page: Page) -> None:
         click.echo(plain(page), nl=False)
 
 
+def break_line() -> None:
+    """End the line in which a terminal has shown ^C."""
+    if sys.stderr.isatty():
+        click.echo(err=True)
+
+
 @contextmanager
 def progress(text: str) -> Iterator[None]:
     """Show on a terminal that something is being waited for."""
@@ -62,21 +68,28 @@ def progress(text: str) -> Iterator[None]:
 
 
 def _draw(page: Page) -> None:
-    """Draw a page with rich. Cells are texts, never markup: brackets in a name mean nothing."""
-    from rich import box
+    """Draw a page with rich. Cells are texts, never markup: brackets in a name mean nothing.
+
+    Long facts are wrapped beside their label. Lines of the table are as long as they are: no name is ever cut.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     if page.facts:
-        facts = Table.grid(padding=(0, 2))
+        facts = Table.grid(padding=(0, 2, 0, 0))
+        facts.add_column(no_wrap=True)
+        facts.add_column(overflow="fold")
         for label, cell in page.facts:
             facts.add_row(Text(label, "dim"), Text(cell.text, _STYLES[cell.tone]))
         console.print(facts)
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in page.columns:
-        table.add_column(column, justify="right" if column in page.numeric else "left")
-    for row in page.rows:
-        table.add_row(*(Text(cell.text, _STYLES[cell.tone]) for cell in row))
-    console.print(table)
+        console.print()
+    head, *rows = aligned(page)
+    console.print(Text("  ".join(cell.text for cell in head), "bold"), soft_wrap=True)
+    for row in rows:
+        console.print(Text("  ").join(Text(cell.text, _STYLES[cell.tone]) for cell in row), soft_wrap=True)
+    if page.notes:
+        console.print()
+    for note in page.notes:
+        console.print(Text(note.text, _STYLES[note.tone]))

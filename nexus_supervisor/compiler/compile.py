@@ -123,7 +123,10 @@ class Compiler:
         """Return the settings to look by: of a broken daemon.toml only where nothing better is known."""
         if daemon.section is not None:
             self._settings = daemon.settings
-        return self._settings or daemon.settings
+        settings = self._settings or daemon.settings
+        if settings is not None:
+            self._origins.max_bytes = settings.supervisor.limits.max_secret_bytes
+        return settings
 
     def _gather(self, tree: Tree, hints: Iterable[str] | None, daemon: DaemonFile, settings: Settings) -> _Evidence:
         survey, problems = self._survey(settings, daemon)
@@ -218,6 +221,8 @@ class Compiler:
         effective, held, blocked = wanted, tuple[str, ...](), list[Problem]()
         if not message.whole and self._running.content.sections:
             effective, held, blocked = self._split(wanted, evidence, gone)
+        if message.bare:
+            effective, blocked = self._only_less(gone, evidence)
         secrets = secrets_of(effective, evidence.running, evidence.daemon, self._running)
         self._running.remember(effective, secrets)
         return Answer(
@@ -231,7 +236,7 @@ class Compiler:
                 held=listed({"": held}),
                 blocked=bounded(blocked, self.settings.supervisor.limits.max_problems),
                 gone=listed(gone),
-                warnings=evidence.daemon.warnings,
+                warnings=bounded(evidence.daemon.warnings, self.settings.supervisor.limits.max_problems),
                 environment=tuple(sorted(evidence.daemon.environment | evidence.running.environment)),
                 files=evidence.survey.files + 1,
                 parsed=evidence.parsed + self._daemon.parsed,
@@ -255,8 +260,14 @@ class Compiler:
         blocked = self._blocked(effective, evidence)
         if not blocked:
             return effective, held, []
+        effective, remains = self._only_less(gone, evidence)
+        return effective, held, blocked + remains
+
+    def _only_less(self, gone: Mapping[str, tuple[str, ...]], evidence: _Evidence) -> tuple[Content, list[Problem]]:
+        """Return what runs less the entries that are gone, or what runs and why it is not valid without them."""
+        running = self._running.content
         remains = list(broken_by_removal(running, gone, evidence.running.models))
-        return (running if remains else self._less(gone)), held, blocked + remains
+        return (running if remains else self._less(gone)), remains
 
     def _blocked(self, effective: Content, evidence: _Evidence) -> list[Problem]:
         """Return why live changes can't go on while others are held; the setting that runs decides, not a new one."""

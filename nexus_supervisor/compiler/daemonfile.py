@@ -22,7 +22,7 @@ from nexus_supervisor.core.content import Content, Entries, Entry, Section
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.settings import Settings
 from nexus_supervisor.models.marks import Secret
-from nexus_supervisor.models.mistakes import Mistake
+from nexus_supervisor.models.mistakes import Mistake, shortened
 from nexus_supervisor.models.secrets import Resolution, SecretMistakeError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class DaemonFileReader:
         read = settings.parse(parsed.document, self._overrides, cpu_count=cpu_count())
         tables = {name: parsed.document.get(name, {}) for name in _TABLES}
         resolution = Resolution(self._origins)
-        mistakes = [*parsed.mistakes, *_placed(read.errors)]
+        mistakes = [*shortened(parsed.mistakes), *shortened(_placed(read.errors))]
         if not mistakes:
             mistakes += _resolve_token(tables["daemon"], resolution)
         lines = positions(parsed.text) if mistakes or read.warnings else Positions()

@@ -7,6 +7,7 @@ live. Not decided here: the verdict itself (``compile.py``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.compiler.daemonfile import stored_admin_token
@@ -29,6 +30,8 @@ MAX_LISTED = 2_000
 """How many names one message lists; a delta has them all."""
 
 _MAX_PROBLEM_CHARACTERS = 128 * 1024
+_KEY_CHARACTERS = 200
+_MESSAGE_CHARACTERS = 1_000
 
 
 def live_keys(overrides: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -49,7 +52,7 @@ def bounded(problems: Sequence[Problem], most: int) -> tuple[Problem, ...]:
     ordered = sorted(set(problems), key=lambda one: (one.file, one.line, one.key, one.message))
     taken: list[Problem] = []
     room = _MAX_PROBLEM_CHARACTERS
-    for problem in ordered[:most]:
+    for problem in map(_clipped, ordered[:most]):
         room -= len(str(problem))
         if room < 0:
             break
@@ -59,10 +62,21 @@ def bounded(problems: Sequence[Problem], most: int) -> tuple[Problem, ...]:
     return tuple(taken)
 
 
+def _clipped(problem: Problem) -> Problem:
+    """Return a problem that quotes no endless key, path or list of a file."""
+    key, message = _cut(problem.key, _KEY_CHARACTERS), _cut(problem.message, _MESSAGE_CHARACTERS)
+    return replace(problem, key=key, message=message)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def listed(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return names as ``section.name``, as many as one message may hold; a section ``""`` leaves names as they are."""
     every = [f"{section}.{name}" if section else name for section in sorted(names) for name in sorted(names[section])]
-    return tuple(every[:MAX_LISTED])
+    clipped = [_cut(name, _KEY_CHARACTERS) for name in every[:MAX_LISTED]]
+    return tuple(clipped)
 
 
 def secrets_of(content: Content, survey: Survey, daemon: DaemonFile, running: Running) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ import tomli
 
 from nexus_supervisor.compiler.positions import check_bounds
 from nexus_supervisor.compiler.reading import TroubleError
-from nexus_supervisor.models.mistakes import Mistake
+from nexus_supervisor.models.mistakes import Mistake, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,8 @@ __all__ = ["Parsed", "SyntaxTroubleError", "parse"]
 _INT64 = range(-(1 << 63), 1 << 63)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+_MOMENTS = {dt.datetime: "a date and time", dt.date: "a date", dt.time: "a time"}
 
 
 class SyntaxTroubleError(TroubleError):
@@ -109,7 +111,7 @@ def _plain(value: Any, path: Path, mistakes: list[Mistake]) -> Any:
         case list():
             return [_plain(item, (*path, index), mistakes) for index, item in enumerate(value)]
         case dt.datetime() | dt.date() | dt.time():
-            return value.isoformat()
+            return Written(value.isoformat(), _MOMENTS[type(value)])
     if (mistake := _scalar_mistake(value)) is not None:
         mistakes.append(Mistake(path, *mistake))
         return value if isinstance(value, str) else type(value)(0)

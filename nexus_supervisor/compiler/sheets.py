@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from nexus_supervisor.core.content import Entry
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.spelling import suggestion
 from nexus_supervisor.models.facts import NO_FACTS, Facts
-from nexus_supervisor.models.mistakes import Mistake, ModelMistakesError
+from nexus_supervisor.models.mistakes import MOST_MISTAKES, Mistake, ModelMistakesError, shortened
 from nexus_supervisor.models.secrets import FileIdentity, identity_of
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class SheetMaker:
             parsed = parse(raw, self._limits)
         except SyntaxTroubleError as trouble:
             return broken(path, trouble, digest)
-        mistakes = list(parsed.mistakes)
+        mistakes = shortened(parsed.mistakes)
         table = _table_of(parsed.document, self.spec, mistakes)
         name = _name_of(path, table, self.spec, mistakes)
         compiled = None if table is None else self._compiled(table, mistakes)
@@ -123,13 +124,13 @@ def _table_of(document: dict[str, Any], spec: SectionSpec, mistakes: list[Mistak
     if wanted is None:
         return document
     if wanted not in document:
-        near = suggestion(wanted, document)
+        near = suggestion(wanted, islice(document, MOST_MISTAKES))
         words = "found none: write it" if near is None else f"found [{shown(near)}]: did you mean {wanted}?"
         mistakes.append(Mistake(() if near is None else (near,), "missing", f"expected the table [{wanted}], {words}"))
         return None
     strangers = [key for key in document if key != wanted]
     text = f"expected nothing beside the table [{wanted}], found another key: remove it, or move it into that table"
-    mistakes += [Mistake((key,), "unknown_key", text) for key in strangers]
+    mistakes += shortened([Mistake((key,), "unknown_key", text) for key in strangers])
     found = document[wanted]
     if not isinstance(found, dict):
         mistakes.append(Mistake((wanted,), "type", f"expected the table [{wanted}], found another value"))

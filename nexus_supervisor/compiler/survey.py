@@ -157,8 +157,12 @@ class SectionSurvey:
         return frozenset(name for name in names if is_entry(name))
 
     def _check_budget(self, listing: dict[str, Identity | TroubleError], budget: _Budget) -> None:
-        """Raise TroubleError where the files are too many or too large; nothing was read yet."""
-        size = sum(found.size for found in listing.values() if isinstance(found, Identity))
+        """Raise TroubleError where the files are too many or too large together; nothing was read yet.
+
+        One that is too large by itself is never read, so it is refused alone and costs the others nothing.
+        """
+        sizes = (found.size for found in listing.values() if isinstance(found, Identity))
+        size = sum(one for one in sizes if one <= self._limits.max_file_bytes)
         for found, most, words in (
             (len(listing), self._limits.max_entries, "entries here (supervisor.limits.max_entries)"),
             (len(listing), budget.files, "files beside those of other sections (supervisor.limits.max_files)"),

@@ -7,14 +7,18 @@ was asked. Not decided here: the answer itself (``says.py``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import says
-from nexus_supervisor.core.board import Board
 from nexus_supervisor.core.content import Version
-from nexus_supervisor.core.effects import Outcome
+from nexus_supervisor.core.effects import Complete, Outcome
 from nexus_supervisor.core.events import Archived, RestartAsked
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.looking import Rider
+from nexus_supervisor.core.rollout import NO_VERSION, Kind
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.board import Board
 
 __all__ = ["Answers"]
 
@@ -35,6 +39,8 @@ class Answers:
         self._board = board
         self._closing: list[_Closing] = []
         self._daemon_ready = False
+        self._told_complete = False
+        self._failure = ""
 
     def riders(self) -> tuple[Rider, ...]:
         """Return the requests whose answer waits."""
@@ -45,6 +51,8 @@ class Answers:
         self._closing.clear()
 
     def archived(self, event: Archived) -> None:
+        """Note that a version is on disk, or that it could not be written there; the journal has it all the same."""
+        self._failure = event.failure or ""
         if event.failure is not None:
             self._board.announce(says.archive_failed(event.version, event.failure))
         else:
@@ -53,6 +61,7 @@ class Answers:
 
     def finish(self) -> None:
         """Answer requests whose version is complete, and say once that the daemon is."""
+        self._let_workers_know()
         count = sum(1 for process in self._board.roster.live() if process.life is Life.READY)
         if not self._daemon_ready and self._board.archived is not None and count >= len(self._board.roster.slots):
             self._daemon_ready = True
@@ -60,7 +69,17 @@ class Answers:
         for closing in list(self._closing):
             if self._complete(closing):
                 self._closing.remove(closing)
-                self._board.answer(closing.rider.ticket, closing.outcome)
+                outcome = says.not_archived(closing.outcome, self._failure) if self._failure else closing.outcome
+                self._board.answer(closing.rider.ticket, outcome)
+
+    def _let_workers_know(self) -> None:
+        """Say once that what runs is complete on disk: not before the first version of this start is."""
+        board = self._board
+        booting = board.rollout is not None and board.rollout.kind is Kind.BOOT
+        complete = board.archived is not None and board.archived == board.history.version
+        if complete and not booting and not self._told_complete:
+            self._told_complete = True
+            board.emit(Complete(board.history.version or NO_VERSION))
 
     def _complete(self, closing: _Closing) -> bool:
         if self._board.archived is None or self._board.archived < closing.version:

@@ -6,22 +6,30 @@ Decided here: nothing but how facts are held. Not decided here: what they lead t
 
 from __future__ import annotations
 
-from nexus_supervisor.core.content import Version
-from nexus_supervisor.core.effects import Announce, Answer, Effect, Kill, Outcome
-from nexus_supervisor.core.history import History
+from typing import TYPE_CHECKING
+
+from nexus_supervisor.core.content import EMPTY, Digest, Version
+from nexus_supervisor.core.effects import Announce, Answer, Effect, Exit, Kill, Outcome
 from nexus_supervisor.core.lifecycle import Word
-from nexus_supervisor.core.looking import Rider
-from nexus_supervisor.core.notices import Notice
-from nexus_supervisor.core.rollout import Rollout
-from nexus_supervisor.core.roster import Process, Roster
-from nexus_supervisor.core.settings import Settings
+from nexus_supervisor.core.roster import NEVER, Process, Roster
 from nexus_supervisor.core.standing import Standing
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.history import History
+    from nexus_supervisor.core.looking import Rider
+    from nexus_supervisor.core.notices import Notice
+    from nexus_supervisor.core.rollout import Rollout
+    from nexus_supervisor.core.settings import Settings
 
 __all__ = ["Board", "slot_names"]
 
 
 class Board:
-    """Hold settings, history, processes, the running rollout and the one that waits."""
+    """Hold settings, history, processes, the running rollout and the one that waits.
+
+    ``ending`` is how it ends, once it is about to. ``untidy`` says that there may be content that nobody needs.
+    ``doubt`` is why the committed version may not be known to a new start; empty where its commit record is durable.
+    """
 
     def __init__(self, settings: Settings, history: History, roster: Roster) -> None:
         self.settings = settings
@@ -31,7 +39,9 @@ class Board:
         self.waiting: Rollout | None = None
         self.standing = Standing()
         self.archived: Version | None = history.version
-        self.stopping: str | None = None
+        self.ending: Exit | None = None
+        self.untidy = False
+        self.doubt = ""
         self._effects: list[Effect] = []
 
     def emit(self, *effects: Effect) -> None:
@@ -49,13 +59,18 @@ class Board:
     def kill(self, processes: list[Process]) -> None:
         """End processes at once."""
         for process in processes:
-            self.roster.word(process, Word.KILL)
+            self.roster.word(process, Word.KILL, NEVER)
             self._effects.append(Kill(process.slot, process.incarnation))
 
     def taken(self) -> list[Effect]:
         """Return what has piled up, and start anew."""
         effects, self._effects = self._effects, []
         return effects
+
+    @property
+    def base(self) -> Digest:
+        """Return the content that a verdict has to be against: what is committed, or nothing."""
+        return self.history.digest or EMPTY.digest
 
     def riders(self) -> tuple[Rider, ...]:
         """Return the requests that ride on the running rollout and on the one that waits."""

@@ -5,9 +5,9 @@ written as one word. Not decided here: how the memory is made and mapped (the sh
 counts mean (``rates.py``, the status).
 
 All memory is unsigned words of 8 bytes, each written by one process only and in one store, so a reader on any core sees
-the old or the new word and no lock is needed. First comes a block per slot (its totals), then, by row, a cell per slot.
-A cell holds two words for minutes and two for seconds: a window's word is chosen by the parity of its number and says
-which window it counts, so that nothing has to be cleared when a window begins.
+the old or the new word and no lock is needed. First comes a block of the supervisor's, then a block per slot (its
+totals), then, by row, a cell per slot. A cell holds two words for minutes and two for seconds: a window's word is
+chosen by the parity of its number and says which window it counts, so that nothing has to be cleared when one begins.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "COMPLETE",
     "ERRORS",
     "MINUTES",
     "REQUESTS",
@@ -38,6 +39,9 @@ REQUESTS, ERRORS, TICKS = 0, 1, 2
 
 MINUTES, SECONDS = 0, 2
 """The first of two words of a cell: requests by the minute, bytes by the second."""
+
+COMPLETE = 0
+"""The first word of all, the supervisor's: the newest version that is complete on disk, 0 before there is one."""
 
 _BLOCK_WORDS = 8  # one cache line, so that two slots never write the same one
 _CELL_WORDS = 4
@@ -64,16 +68,16 @@ class Layout:
     @property
     def size_bytes(self) -> int:
         """Return the size of the whole memory."""
-        return WORD_BYTES * (self.slots * _BLOCK_WORDS + self.rows * self.slots * _CELL_WORDS)
+        return WORD_BYTES * ((1 + self.slots) * _BLOCK_WORDS + self.rows * self.slots * _CELL_WORDS)
 
     def block(self, slot: int) -> int:
         """Return where the block of a slot begins; raise IndexError for a slot that doesn't exist."""
-        return _within(slot, self.slots, "slot") * _BLOCK_WORDS
+        return (1 + _within(slot, self.slots, "slot")) * _BLOCK_WORDS
 
     def cell(self, row: int, slot: int) -> int:
         """Return where the cell of a row and slot begins; raise IndexError for one that doesn't exist."""
         before = _within(row, self.rows, "row") * self.slots + _within(slot, self.slots, "slot")
-        return self.slots * _BLOCK_WORDS + before * _CELL_WORDS
+        return (1 + self.slots) * _BLOCK_WORDS + before * _CELL_WORDS
 
     def across(self, row: int, word: int) -> slice:
         """Return the slice that picks one word of a row's cells, slot by slot."""

@@ -65,12 +65,14 @@ class Look:
     """Read the directory and judge it. Always answered by one Seen or Refused.
 
     ``hints`` are paths relative to DIR that may have changed; None means: compare everything. ``whole`` says that
-    restart-required changes are wanted too, so nothing is held (at start and for ``restart``).
+    restart-required changes are wanted too, so nothing is held (at start and for ``restart``), ``bare`` that nothing is
+    wanted but what runs less the entries that are gone (where the rest failed before).
     """
 
     ticket: int
     hints: tuple[str, ...] | None
     whole: bool
+    bare: bool = False
 
 
 ToCompiler = Begin | Adopt | Look
@@ -98,9 +100,9 @@ class Seen:
     ``payload`` is the encoded Delta from the adopted content to ``digest`` (inline, or a memfd beside). ``held`` lists
     the keys of restart-required changes (``destinations/main.toml``-like names as ``section.entry.key``). ``blocked``
     says why live changes can't go on without the held ones: then ``digest`` is the adopted one, less what is gone.
-    ``gone`` lists ``section.entry`` of live entries that no file has any more; lists are cut at 2,000 names, deltas
-    never. ``environment`` lists the names that ``env:``
-    references use. The memfd of secret values travels beside it when ``secrets_beside``.
+    It is that too where the Look was ``bare``. ``gone`` lists ``section.entry`` of live entries that no file has any
+    more; lists are cut at 2,000 names, deltas never. ``environment`` lists the names that ``env:`` references use. The
+    memfd of secret values travels beside it when ``secrets_beside``.
     """
 
     ticket: int

@@ -1,17 +1,15 @@
 """The workers: what they say, what is noted of it, and which processes there have to be.
 
-Decided here: which word of a worker counts, when one is ended, what a starting one boots, which slots get a new process.
-Not decided here: how a version moves through them (``rollout.py``) and the facts themselves (``roster.py``).
+Decided here: which word of a worker counts, when one is ended, what a starting one boots, which slots get a new
+process. Not decided here: how a version moves through them (``rollout.py``) and the facts themselves (``roster.py``).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import says
-from nexus_supervisor.core.board import Board
-from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.effects import Send, SendStage, Spawn
 from nexus_supervisor.core.events import Spawned, SpawnFailed, WorkerExited, WorkerSaid
 from nexus_supervisor.core.lifecycle import Life, Word
@@ -27,7 +25,11 @@ from nexus_supervisor.core.messages import (
     Staged,
 )
 from nexus_supervisor.core.rollout import Kind, Phase
-from nexus_supervisor.core.roster import Process
+from nexus_supervisor.core.roster import NEVER, Process
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.board import Board
+    from nexus_supervisor.core.content import Digest, Version
 
 __all__ = ["Crew"]
 
@@ -63,80 +65,96 @@ class Crew:
         if process is None:
             return
         match message:
-            case Booted():
-                self._board.roster.put(replace(process, booted=True))
-            case Staged():
-                self._staged(process, message)
-            case Active():
-                self._active(process, message, now)
-            case Rejected():
-                self._rejected(process, message, now)
-            case Ready():
-                self._ready(process, now)
             case Retired():
                 self._board.roster.put(replace(process, oldest=message.oldest))
                 self._board.announce(says.retired(process, message.oldest))
             case Drained():
                 self._board.announce(says.slot_drained(process))
+            case Booted() | Ready() | Staged() | Active() | Rejected():
+                if process.live:
+                    self._moves(process, message, now)
             case _:
                 assert_never(message)
 
+    def _moves(self, process: Process, message: Booted | Ready | Staged | Active | Rejected, now: float) -> None:
+        """Note how far a process is; an answer to an earlier push than the last one is passed over."""
+        match message:
+            case Booted():
+                self._board.roster.put(replace(process, booted=True))
+            case Ready():
+                self._ready(process, now)
+            case _ if message.push != process.push or message.version != process.told:
+                pass
+            case Staged():
+                self._staged(process, message)
+            case Active():
+                self._active(process, message, now)
+            case Rejected():
+                self._rejected(process, message)
+            case _:
+                assert_never(message)
+
+    def _expected(self, version: Version) -> Digest | None:
+        """Return the content that a version was sent with."""
+        rollout = self._board.rollout
+        return rollout.digest if rollout and rollout.version == version else self._board.history.digest
+
     def _staged(self, process: Process, message: Staged) -> None:
-        if message.push != process.push or message.version != process.told:
+        if process.activating or message.version in (process.staged, process.active):
             return
-        wanted = (
-            self._board.rollout.digest
-            if self._board.rollout and self._board.rollout.version == message.version
-            else self._board.history.digest
-        )
-        if message.digest != wanted:
+        if message.digest != self._expected(message.version):
             self._distrust(process, f"it staged content {message.digest[:12]}, not what was sent")
             return
-        self._board.roster.put(replace(process, staged=message.version, deadline=float("inf")))
+        self._board.roster.put(replace(process, staged=message.version, deadline=NEVER))
         self._board.announce(says.staged(process, message.version))
 
     def _active(self, process: Process, message: Active, now: float) -> None:
-        if message.push != process.push or message.version != process.told:
+        if message.version == process.active:
             return
-        previous = process.digest if process.digest != message.digest else process.previous
-        start = process.started + self._board.settings.supervisor.rollout.start_timeout_seconds
+        if not process.activating or message.digest != self._expected(message.version):
+            self._distrust(process, f"it activated content {message.digest[:12]}, which it was not told to")
+            return
         self._board.roster.put(
             replace(
                 process,
                 active=message.version,
                 digest=message.digest,
-                previous=previous,
+                previous=process.digest,
                 active_since=now,
                 staged=None,
                 activating=False,
                 oldest=process.oldest or message.version,
-                deadline=start if process.life is Life.STARTING else float("inf"),
+                deadline=NEVER,
             )
         )
         self._board.announce(says.active(process, message.version))
 
-    def _rejected(self, process: Process, message: Rejected, now: float) -> None:
-        if message.push != process.push or message.version != process.told:
-            return
+    def _rejected(self, process: Process, message: Rejected) -> None:
         self._board.announce(says.worker_rejected(process, message))
         if message.reason != "model":
             self._distrust(process, f"{message.reason}: {message.detail}")
-        elif self._board.rollout is not None and self._board.rollout.version == message.version:
-            self._board.rollout.fail(f"{process.slot} refused it: {message.detail}")
-            self._board.kill([process] if process.active is None else [])
-        else:
+            return
+        rollout = self._board.rollout
+        if rollout is not None and rollout.version == message.version:
+            rollout.fail(f"{process.slot} refused it: {message.detail}")
+        if process.active is None or rollout is None or not rollout.ended:
             self._board.kill([process])
 
     def _distrust(self, process: Process, reason: str) -> None:
-        """End a worker that doesn't hold what it was sent; a new one starts from nothing."""
+        """End a worker that is silent or doesn't hold what it was sent; a new one starts from nothing."""
         self._board.announce(says.fenced(process, reason))
         if self._board.rollout is not None:
-            self._board.rollout.strike(process, reason)
+            self._board.rollout.strike(process, f"{process.slot} was ended on it: {reason}")
         self._board.kill([process])
 
     def _ready(self, process: Process, now: float) -> None:
+        if process.life is Life.READY:
+            return
+        if process.active is None:
+            self._distrust(process, "it says that it serves, and has no version to serve")
+            return
         changed = self._board.roster.word(process, Word.SERVES)
-        self._board.roster.put(replace(changed, ready_since=process.ready_since or now))
+        self._board.roster.put(replace(changed, ready_since=now))
         self._board.announce(says.slot_ready(process))
 
     def _exited(self, slot: str, incarnation: int, status: str, now: float, *, clean: bool) -> None:
@@ -145,21 +163,20 @@ class Crew:
             return
         expected = process.life is Life.DRAINING and clean
         self._board.announce(says.exited(process, status, expected=expected))
-        if self._board.rollout is not None:
+        if self._board.rollout is not None and process.live:
             self._board.rollout.strike(process, f"{slot} was lost on it: {status}")
         state = self._board.roster.gone(process, status, now, self._board.settings)
-        if state is not None and state.retry_at is not None and state.retry_at > now and self._board.stopping is None:
+        if state is not None and state.retry_at is not None and state.retry_at > now and self._board.ending is None:
             self._board.announce(says.backoff(state, state.retry_at - now))
 
     def fence(self, now: float) -> None:
         """End processes that have been silent past their deadline."""
         for process in self._board.roster.overdue(now):
-            if process.life is not Life.DRAINING:
-                reason = "it did not answer in time"
-                self._board.announce(says.fenced(process, reason))
-                if self._board.rollout is not None:
-                    self._board.rollout.strike(process, f"{process.slot} did not answer in time")
-            self._board.kill([process])
+            if process.live:
+                self._distrust(process, "it did not answer in time")
+            else:
+                self._board.announce(says.fenced(process, "it did not finish in time"))
+                self._board.kill([process])
 
     def boot(self, now: float) -> None:
         """Send processes that have just booted their first version."""
@@ -169,8 +186,7 @@ class Crew:
             if process.told is None:
                 version = self._boots(process)
                 if version is not None:
-                    timeout = self._board.settings.supervisor.rollout.start_timeout_seconds
-                    told = self._board.roster.tell(process, version, now + timeout)
+                    told = self._board.roster.tell(process, version)
                     self._board.emit(SendStage(told.slot, told.incarnation, told.push, version, ()))
             elif self._activates_by_itself(process):
                 timeout = self._board.settings.supervisor.rollout.activate_timeout_seconds
@@ -180,22 +196,24 @@ class Crew:
 
     def _activates_by_itself(self, process: Process) -> bool:
         """Say whether a booting process has staged its first version, which no wave has to wait for."""
-        moved = (
-            self._board.rollout is not None and process.told == self._board.rollout.version and process.purpose is None
+        rollout = self._board.rollout
+        waits = (
+            rollout is not None and process.told == rollout.version and process in rollout.moving(self._board.roster)
         )
-        return process.active is None and process.staged is not None and not process.activating and not moved
+        return process.active is None and process.staged is not None and not process.activating and not waits
 
     def _boots(self, process: Process) -> Version | None:
         """Return the version that a starting process gets: the committed one, unless a rollout started it.
 
-        Where a version is about to be committed, no process may be told an older one any more. Where no process runs at
-        all, nothing speaks for the committed version: the one on its way is tried.
+        Where a version is about to be committed, no process may be told an older one any more, and where it comes by a
+        restart, none that was started before it may be told that. Where no process runs at all, nothing speaks for the
+        committed version: the one on its way is tried.
         """
         rollout = self._board.rollout
-        if rollout is not None and process.purpose == rollout.serial:
+        if rollout is not None and rollout.started(process):
             return rollout.version
         if rollout is not None and rollout.phase is Phase.COMMITTING:
-            return rollout.version
+            return None if rollout.kind is Kind.RESTART else rollout.version
         if rollout is not None and rollout.phase in (Phase.STAGING, Phase.WAVE) and not rollout.slots:
             others = [one for one in rollout.moving(self._board.roster) if one.key != process.key]
             if not others:
@@ -203,10 +221,12 @@ class Crew:
         return self._board.history.version
 
     def fill(self, now: float) -> None:
-        """Start a process in every empty slot, once there is a committed version."""
+        """Start a process in every empty slot, once it is settled which version it gets."""
         board, committed, rollout = self._board, self._board.history.committed, self._board.rollout
         empty = board.roster.empty(now)
-        if committed is None or (rollout is not None and rollout.kind is Kind.BOOT):
+        if committed is None:
+            return
+        if rollout is not None and (rollout.kind is Kind.BOOT or rollout.phase is Phase.COMMITTING):
             return
         replaced = rollout.slots if rollout is not None and rollout.phase is Phase.WAVE else ()
         for slot in empty:

@@ -6,10 +6,10 @@ look (``looking.py``) and how an offered content becomes a version (``journeys.p
 
 from __future__ import annotations
 
-from typing import assert_never
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import says
-from nexus_supervisor.core.board import Board
 from nexus_supervisor.core.events import (
     Candidate,
     CandidateRefused,
@@ -19,10 +19,14 @@ from nexus_supervisor.core.events import (
     RestartAsked,
     Touched,
 )
-from nexus_supervisor.core.journeys import Journeys
-from nexus_supervisor.core.looking import Looking, Rider
 from nexus_supervisor.core.problems import Problem
-from nexus_supervisor.core.rollout import Kind
+from nexus_supervisor.core.rollout import Kind, Rollout
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.board import Board
+    from nexus_supervisor.core.content import Digest
+    from nexus_supervisor.core.journeys import Journeys
+    from nexus_supervisor.core.looking import Flight, Looking, Rider
 
 __all__ = ["Directory"]
 
@@ -34,14 +38,14 @@ class Directory:
 
     def __init__(self, board: Board, looking: Looking, journeys: Journeys) -> None:
         self._board = board
-        self.looking = looking
+        self._looking = looking
         self._journeys = journeys
 
     def note(self, event: Verdict, now: float) -> None:
         """Take one event about the directory."""
         match event:
             case Touched():
-                self.looking.touched(event.hints, now, self._board.settings, urgent=event.urgent)
+                self._looking.touched(event.hints, now, self._board.settings, urgent=event.urgent)
             case PushAsked():
                 self._push_asked(event, now)
             case RestartAsked():
@@ -56,101 +60,95 @@ class Directory:
                 assert_never(event)
 
     def _push_asked(self, event: PushAsked, now: float) -> None:
-        if self._board.stopping is not None:
+        if self._board.ending is not None:
             self._board.answer(event.ticket, says.stopping())
         elif event.expect is not None and event.expect != self._board.history.version:
             self._board.answer(event.ticket, says.unexpected(event.expect, self._board.history.version))
         else:
-            self.looking.asked(event, now)
+            self._looking.asked(event, now)
 
     def _restart_asked(self, event: RestartAsked, now: float) -> None:
-        if self._board.stopping is not None:
+        if self._board.ending is not None:
             self._board.answer(event.ticket, says.stopping())
-        elif any(isinstance(one, RestartAsked) for one in (*self.looking.pending(), *self._board.riders())):
+        elif any(isinstance(one, RestartAsked) for one in (*self._looking.pending(), *self._board.riders())):
             self._board.answer(event.ticket, says.already_restarting())
         else:
-            self.looking.asked(event, now)
+            self._looking.asked(event, now)
+
+    def _ended(self, ticket: int, base: Digest, now: float) -> Flight | None:
+        """Return the look whose verdict this is; None where it doesn't count: late, or against what no longer runs."""
+        flight = self._looking.ended(ticket)
+        if flight is None or base == self._board.base:
+            return flight
+        self._looking.stale(flight, now)
+        return None
 
     def _seen(self, event: CandidateSeen, now: float) -> None:
-        ended = self.looking.ended(event.ticket)
-        if ended is None:
-            return
-        look, riders = ended
         candidate = event.candidate
-        if candidate.base != self._board.history.digest and (candidate.held or candidate.blocked):
-            self._look_again(riders, now)
+        flight = self._ended(event.ticket, candidate.base, now)
+        if flight is None:
             return
-        self.looking.settled()
-        until = self.looking.grace(candidate.gone, now, self._board.settings)
-        if until is not None and not riders:
-            self.looking.wait_until(until, look.hints)
+        self._looking.settled()
+        if self._looking.grace(candidate.gone, flight, now, self._board.settings):
             return
-        self._note_standing(candidate, now)
-        restart = next((one for one in riders if isinstance(one, RestartAsked)), None)
-        if restart is not None:
-            self._journeys.restart(candidate, restart, now)
-        else:
-            self._journeys.offer(Kind.PUSH, candidate.digest, candidate.settings, riders, now)
+        if flight.look.whole:
+            self._board.standing = self._board.standing.whole()
+        elif not flight.look.bare:
+            self._note_standing(candidate, now)
+        if candidate.gone and candidate.digest == self._board.base:
+            self._journeys.still_live(candidate.gone, candidate.blocked)
+        kind = Kind.REVOCATION if flight.look.bare or (candidate.blocked and candidate.gone) else Kind.PUSH
+        self._offer(Kind.RESTART if flight.look.whole else kind, candidate, flight.riders, now)
+
+    def _offer(self, kind: Kind, candidate: Candidate, riders: tuple[Rider, ...], now: float) -> None:
+        offered = Rollout(
+            kind, candidate.digest, candidate.settings, candidate.base, riders=riders, gone=candidate.gone
+        )
+        self._journeys.offer(offered, now)
 
     def _refused(self, event: CandidateRefused, now: float) -> None:
-        ended = self.looking.ended(event.ticket)
-        if ended is None:
+        flight = self._ended(event.ticket, event.base, now)
+        if flight is None:
             return
-        look, riders = ended
-        if event.base != self._board.history.digest:
-            self._look_again(riders, now)
+        patient = event.unstable and self._looking.again(flight, now)
+        if not event.unstable:
+            self._looking.settled()
+        if self._looking.grace(event.gone, flight, now, self._board.settings):
             return
-        patient = event.unstable and self.looking.again(now, hints=look.hints)
-        until = self.looking.grace(event.gone, now, self._board.settings)
-        if until is not None and not riders:
-            self.looking.wait_until(until, look.hints)
-            return
-        if patient:
-            self._ride_again(riders, now)
-            riders = ()
-        elif self._board.standing.refusing != event.problems:
-            tell = (
-                says.unstable(event.problems)
-                if event.unstable
-                else says.refused(event.problems, committed=self._board.history.version)
-            )
-            self._board.announce(tell)
-            self._board.standing = self._board.standing.rejected(now, event.problems)
-        self._revoke(event, riders, now)
-
-    def _revoke(self, event: CandidateRefused, riders: tuple[Rider, ...], now: float) -> None:
-        """Let revocations go although the rest is refused; answer those who asked."""
-        outcome = says.rejected(event.problems, event.gone)
+        if not patient:
+            self._note_refusal(event, now)
+        riders = () if patient else flight.riders
         if event.revoked is not None and event.settings is not None:
-            self._journeys.offer(Kind.REVOCATION, event.revoked, event.settings, riders, now, problems=event.problems)
+            revocation = Rollout(Kind.REVOCATION, event.revoked, event.settings, event.base)
+            self._journeys.offer(replace(revocation, riders=riders, gone=event.gone, problems=event.problems), now)
             return
-        if event.gone:
-            self._board.announce(says.still_live(event.gone, event.remains))
-        for rider in riders:
-            self._board.answer(rider.ticket, outcome)
+        self._journeys.still_live(event.gone, event.remains)
+        if not patient:
+            self._journeys.refuse(riders, says.rejected(event.problems, event.gone), now)
+
+    def _note_refusal(self, event: CandidateRefused, now: float) -> None:
+        """Tell people, once for each set of problems."""
+        problems = event.problems
+        if self._board.standing.refusing != problems:
+            refused = says.refused(problems, committed=self._board.history.version)
+            self._board.announce(says.unstable(problems) if event.unstable else refused)
+        self._board.standing = self._board.standing.rejected(now, problems)
 
     def _look_failed(self, event: LookFailed, now: float) -> None:
-        ended = self.looking.ended(event.ticket)
-        if ended is None:
+        flight = self._looking.ended(event.ticket)
+        if flight is None:
             return
         problems = (Problem(".", 0, "", "internal", event.reason),)
-        self.looking.again(now)
+        self._looking.again(replace(flight, riders=()), now)
         if self._board.standing.refusing != problems:
             self._board.announce(says.compiler_died(event.reason))
             self._board.standing = self._board.standing.rejected(now, problems)
-        for rider in ended[1]:
+        for rider in flight.riders:
             self._board.answer(rider.ticket, says.rejected(problems, ()))
 
-    def _look_again(self, riders: tuple[Rider, ...], now: float) -> None:
-        """Look once more: the verdict was reached against content that no longer runs."""
-        self.looking.again(now)
-        self._ride_again(riders, now)
-
-    def _ride_again(self, riders: tuple[Rider, ...], now: float) -> None:
-        for rider in riders:
-            self.looking.asked(rider, now)
-
     def _note_standing(self, candidate: Candidate, now: float) -> None:
-        if candidate.held and candidate.held != self._board.standing.held_keys:
-            self._board.announce(says.held(candidate.held, candidate.blocked))
-        self._board.standing = self._board.standing.seen(now, candidate.held)
+        board = self._board
+        if candidate.held and candidate.held != board.standing.held_keys:
+            board.announce(says.held(candidate.held, candidate.blocked))
+        failed = candidate.digest in board.history.quarantined
+        board.standing = board.standing.seen(now, candidate.held, quarantined=failed)

@@ -1,7 +1,7 @@
 """Effects: what to do, in the imperative; the only way out of the fleet.
 
-Decided here: what an effect says. Not decided here: how it is done (``supervisor/perform.py`` has one short function for
-each). Effects are performed in the order of the list. Content never enters the core: effects name it by digest.
+Decided here: what an effect says. Not decided here: how it is done (``supervisor/perform.py`` has one short function
+for each). Effects are performed in the order of the list. Content never enters the core: effects name it by digest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ __all__ = [
     "Burn",
     "CloseListeners",
     "Commit",
+    "Complete",
     "Effect",
+    "End",
     "Exit",
     "Keep",
     "Kill",
@@ -38,11 +40,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Have the directory read and judged; ``whole`` means that nothing is held back."""
+    """Have the directory read and judged.
+
+    ``whole`` means that nothing is held back, ``bare`` that nothing goes but what is gone: the content that runs less
+    the entries that no file has any more.
+    """
 
     ticket: int
     hints: tuple[str, ...] | None
     whole: bool
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,16 @@ class Burn:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """Journal how the journey of a version ended, why, and who had asked for it."""
+
+    version: Version
+    outcome: str
+    reason: str
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantine:
     """Journal that a content failed and is not offered again by itself."""
 
@@ -82,6 +99,13 @@ class Quarantine:
 @dataclass(frozen=True, slots=True)
 class Archive:
     """Write ``compiled/<version>/`` and the pointer; answered by Archived."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Let workers see that the version is complete on disk, so that they may say that they are ready."""
 
     version: Version
 
@@ -197,8 +221,10 @@ Effect = (
     | Record
     | Commit
     | Burn
+    | End
     | Quarantine
     | Archive
+    | Complete
     | Spawn
     | SendStage
     | Send

@@ -57,7 +57,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Something may have changed. ``hints`` are paths relative to DIR, None: anything. ``urgent``: don't wait for quiet."""
+    """Something may have changed.
+
+    ``hints`` are paths relative to DIR, None: anything. ``urgent``: wait neither for quiet nor for names to come back.
+    """
 
     hints: tuple[str, ...] | None
     urgent: bool

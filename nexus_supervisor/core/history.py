@@ -6,10 +6,13 @@ something is committed or refused (``rollout.py``, ``fleet.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.content import Digest, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Committed", "History"]
 

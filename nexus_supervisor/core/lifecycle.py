@@ -6,8 +6,11 @@ Decided here: which state follows from which word, for every pair. Not decided h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["TABLE", "Life", "Word", "after"]
 

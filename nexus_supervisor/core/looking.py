@@ -1,18 +1,24 @@
 """When to look at the directory, and who waits for what is seen.
 
 Decided here: quiet times, retries, grace for names that vanish, and which requests ride on which look. Not decided
-here: what a verdict leads to (``fleet.py``). One look is in flight at a time; what happens meanwhile leads to another.
+here: what a verdict leads to (``directory.py``). One look is in flight at a time; what happens meanwhile leads to
+another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.effects import Look
 from nexus_supervisor.core.events import PushAsked, RestartAsked
-from nexus_supervisor.core.settings import Settings
 
-__all__ = ["Looking", "Rider"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nexus_supervisor.core.settings import Settings
+
+__all__ = ["Flight", "Looking", "Rider"]
 
 Rider = PushAsked | RestartAsked
 """A request that is answered by a verdict."""
@@ -24,98 +30,149 @@ _PATIENCE = 9
 Hints = frozenset[str] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Hold a look and who waits for its verdict; ``urgent`` says that names which vanished get no grace."""
+
+    look: Look
+    riders: tuple[Rider, ...]
+    urgent: bool
+
+
 class Looking:
     """Decide when the next look is due."""
 
     def __init__(self, now: float) -> None:
         self._ticket = 0
-        self._in_flight: Look | None = None
-        self._riding: tuple[Rider, ...] = ()
+        self._flight: Flight | None = None
         self._waiting: list[Rider] = []
         self._hints: Hints = frozenset()
         self._due: float | None = None
-        self._touched_since: float | None = None
+        self._quiet: tuple[float, float] | None = None
+        self._urgent = False
+        self._bare = False
         self._retries = 0
         self._gone_since: dict[str, float] = {}
-        self._last_look = now
+        self._compared = now
 
     def touched(self, hints: Sequence[str] | None, now: float, settings: Settings, *, urgent: bool) -> None:
         """Note that something may have changed: look after a quiet time, at most ten times as late, or at once."""
-        quiet = 0.0 if urgent else settings.supervisor.watch.debounce_ms / 1000
-        if self._touched_since is None:
-            self._touched_since = now
-        self._want(hints, min(now + quiet, self._touched_since + quiet * _DEBOUNCE_LIMIT))
+        self._hint(hints)
+        if urgent:
+            self._urgent = True
+            self._want(now)
+            return
+        quiet = settings.supervisor.watch.debounce_ms / 1000
+        latest = now + quiet * _DEBOUNCE_LIMIT if self._quiet is None else self._quiet[1]
+        self._quiet = (min(now + quiet, latest), latest)
 
     def asked(self, rider: Rider, now: float) -> None:
         """Note a request: look at everything, at once."""
         self._waiting.append(rider)
-        self._want(None, now)
+        self._want(now)
 
-    def again(self, now: float, *, hints: Sequence[str] | None = None) -> bool:
-        """Look again soon, later at each time in a row; say whether patience lasts."""
-        self._want(hints, now + min(_RETRY_SECONDS * 2**self._retries, _RETRY_LIMIT_SECONDS))
-        self._retries = min(self._retries + 1, _PATIENCE)
-        return self._retries < _PATIENCE
+    def bare(self, now: float) -> None:
+        """Look for nothing but entries that are gone; a look at everything that is due says whether it is needed."""
+        self._bare = True
+        self._want(now)
+
+    def again(self, flight: Flight, now: float) -> bool:
+        """Look again soon, later at each time in a row, for the same riders; where patience is over do nothing."""
+        if self._retries >= _PATIENCE:
+            return False
+        self._resume(flight, now + min(_RETRY_SECONDS * 2**self._retries, _RETRY_LIMIT_SECONDS))
+        self._retries += 1
+        return True
+
+    def stale(self, flight: Flight, now: float) -> None:
+        """Look again at once, for the same riders: the verdict was against content that no longer runs."""
+        self._bare = self._bare or flight.look.bare
+        self._resume(flight, now)
+
+    def ride_again(self, riders: Sequence[Rider], now: float) -> None:
+        """Look at once for requests whose candidate is no longer the newest."""
+        self._waiting[:0] = riders
+        self._hint(None)
+        self._want(now)
 
     def begin(self, now: float, settings: Settings) -> Look | None:
-        """Return the look that is due now, if any; it is in flight from here on."""
-        if self._in_flight is not None:
-            return None
-        if self._due is None or now < self._due:
-            if now < self._last_look + settings.supervisor.watch.reconcile_seconds:
-                return None
-            self._hints = None
-        whole = [rider for rider in self._waiting if isinstance(rider, RestartAsked)]
-        self._riding = tuple(whole or self._waiting)
-        self._waiting = [rider for rider in self._waiting if rider not in self._riding]
-        self._ticket += 1
-        hints = None if self._hints is None or self._riding else tuple(sorted(self._hints))
-        self._in_flight = Look(self._ticket, hints, whole=bool(whole))
-        self._hints, self._due, self._touched_since = frozenset(), (now if self._waiting else None), None
-        self._last_look = now
-        return self._in_flight
+        """Return the look that is due now, if any; it is in flight from here on.
 
-    def ended(self, ticket: int) -> tuple[Look, tuple[Rider, ...]] | None:
-        """Return the look that this ticket names and its riders; None where it is not the one in flight."""
-        look = self._in_flight
-        if look is None or look.ticket != ticket:
+        A restart takes everybody along: it applies whatever the others asked for.
+        """
+        due = self.deadline(settings)
+        if due is None or now < due:
             return None
-        riding, self._in_flight, self._riding = self._riding, None, ()
-        return look, riding
+        if self._waiting or self._overdue(settings) <= now:
+            self._hints = None
+        riders, self._waiting = tuple(self._waiting), []
+        whole = any(isinstance(rider, RestartAsked) for rider in riders)
+        self._ticket += 1
+        hints = None if self._hints is None else tuple(sorted(self._hints))
+        look = Look(self._ticket, hints, whole, bare=self._bare and not riders)
+        self._flight = Flight(look, riders, self._urgent or bool(riders))
+        self._bare = self._urgent = False
+        self._hints, self._quiet, self._due = frozenset(), None, None
+        if hints is None:
+            self._compared = now
+        return look
+
+    def ended(self, ticket: int) -> Flight | None:
+        """Return the look that this ticket names, which is over; None where it is not the one in flight."""
+        flight = self._flight
+        if flight is None or flight.look.ticket != ticket:
+            return None
+        self._flight = None
+        return flight
 
     def settled(self) -> None:
         """Note that a verdict was reached: retries start from the beginning."""
         self._retries = 0
 
-    def grace(self, gone: Sequence[str], now: float, settings: Settings) -> float | None:
-        """Return until when vanished names may still come back; None where the time is over or nothing vanished."""
+    def grace(self, gone: Sequence[str], flight: Flight, now: float, settings: Settings) -> bool:
+        """Say whether vanished names may still come back; then it is looked again when that time is over."""
         settle = settings.supervisor.watch.remove_settle_ms / 1000
         self._gone_since = {name: self._gone_since.get(name, now) for name in gone}
-        if not gone:
-            return None
+        if not gone or flight.urgent:
+            return False
         until = min(self._gone_since.values()) + settle
-        return until if now < until else None
-
-    def wait_until(self, due: float, hints: Sequence[str] | None) -> None:
-        """Look again at a given time."""
-        self._want(hints, due)
+        if now < until:
+            self._hint(flight.look.hints)
+            self._want(until)
+        return now < until
 
     def deadline(self, settings: Settings) -> float | None:
         """Return when ``begin`` has something to say, if nothing else happens."""
-        if self._in_flight is not None:
+        if self._flight is not None:
             return None
-        reconcile = self._last_look + settings.supervisor.watch.reconcile_seconds
-        return reconcile if self._due is None else min(self._due, reconcile)
+        times = (self._overdue(settings), self._due, None if self._quiet is None else self._quiet[0])
+        return min(time for time in times if time is not None)
+
+    @property
+    def busy(self) -> bool:
+        """Say whether a look is in flight."""
+        return self._flight is not None
 
     def forget(self) -> None:
         """Forget every request; the caller has answered them."""
-        self._riding, self._waiting = (), []
+        self._flight, self._waiting = None, []
 
     def pending(self) -> tuple[Rider, ...]:
         """Return every request that still waits for a verdict."""
-        return (*self._riding, *self._waiting)
+        return (*(self._flight.riders if self._flight is not None else ()), *self._waiting)
 
-    def _want(self, hints: Sequence[str] | None, due: float) -> None:
-        if self._due is None or due < self._due or hints is None:
-            self._due = due if self._due is None else min(self._due, due)
+    def _overdue(self, settings: Settings) -> float:
+        """Return when everything is to be compared, whether or not anything was said to have changed."""
+        return self._compared + settings.supervisor.watch.reconcile_seconds
+
+    def _resume(self, flight: Flight, due: float) -> None:
+        self._waiting[:0] = flight.riders
+        self._urgent = self._urgent or flight.urgent
+        self._hint(flight.look.hints)
+        self._want(due)
+
+    def _hint(self, hints: Sequence[str] | None) -> None:
         self._hints = None if hints is None or self._hints is None else self._hints | frozenset(hints)
+
+    def _want(self, due: float) -> None:
+        self._due = due if self._due is None else min(self._due, due)

@@ -69,7 +69,8 @@ class Stage:
     ``payload`` is an encoded ``Delta`` against ``base`` (the digest that the worker holds; None: whole content). It is
     None where the payload travels as a sealed memfd, or where ``base`` already is the content (a rollback, a new number
     for the same content). Descriptors beside it: the payload memfd if ``payload_beside``, then the memfd of secret
-    values if ``secrets_beside``. ``cells`` gives entries of live sections their rows in the shared counters.
+    values if ``secrets_beside``, then that of ``rows`` if ``rows_beside``. ``rows`` is the packed map section → entry →
+    row in the shared counters, of the entries that the payload brings.
     """
 
     push: int
@@ -80,7 +81,8 @@ class Stage:
     payload: bytes | None = field(repr=False)
     payload_beside: bool
     secrets_beside: bool
-    cells: dict[str, dict[str, int]] = field(repr=False)
+    rows: bytes | None = field(repr=False)
+    rows_beside: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """How soon a dead worker is started again.
 
-Decided here: the backoff. Not decided here: when a death counts as one in a row (``roster.py``). Restart intensity, which
-gives a slot up, comes on top of this.
+Decided here: the backoff. Not decided here: when a death counts as one in a row (``roster.py``). Restart intensity,
+which gives a slot up, comes on top of this.
 """
 
 from __future__ import annotations
 
-from nexus_supervisor.core.settings import Settings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.settings import Settings
 
 __all__ = ["MAX_BACKOFF_SECONDS", "backoff"]
 

@@ -3,16 +3,17 @@
 Decided here: the phases and their table, what each process is sent next, and when a version has failed. Not decided
 here: which content gets a journey at all, and what follows from its end (``fleet.py``).
 
-A process is moved in place (staged, then activated) or by replacement (a new process boots the version, then the old one
-drains). A push moves every process in place, a restart replaces every one, a first start has nothing to move and starts
-one. ``drive`` compares facts with what the phase needs and sends what is missing, so it may be called at any time.
+A process is moved in place (staged, then activated) or by replacement (a new process boots the version, then the old
+one drains). A push moves every process in place, a restart replaces every one, a first start has nothing to move and
+starts one. ``drive`` compares facts with what the phase needs and sends what is missing, so it may be called at any
+time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.effects import Effect, Send, SendStage, Spawn
@@ -22,6 +23,9 @@ from nexus_supervisor.core.messages import Activate, Drain
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.roster import KILL_GRACE_SECONDS, Process, Roster
 from nexus_supervisor.core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["TABLE", "Kind", "Phase", "Rollout", "Step", "advance"]
 
@@ -61,6 +65,7 @@ class Step(StrEnum):
     ALL_STAGED = "all_staged"
     ALL_ACTIVE = "all_active"
     COMMIT_RECORDED = "commit_recorded"
+    COMMIT_FAILED = "commit_failed"
     FAILED = "failed"
 
 
@@ -74,9 +79,9 @@ TABLE: Mapping[tuple[Phase, Step], Phase] = {
     (Phase.WAVE, Step.ALL_ACTIVE): Phase.COMMITTING,
     (Phase.WAVE, Step.FAILED): Phase.ROLLED_BACK,
     (Phase.COMMITTING, Step.COMMIT_RECORDED): Phase.COMMITTED,
-    (Phase.COMMITTING, Step.FAILED): Phase.COMMITTED,
+    (Phase.COMMITTING, Step.COMMIT_FAILED): Phase.COMMITTED,
 }
-"""Every pair that is not listed changes nothing. A commit record that fails leaves what is live live; the notice says so."""
+"""Every pair that is not listed changes nothing. A commit record that fails leaves what is live live, and says so."""
 
 ENDS = frozenset({Phase.COMMITTED, Phase.REJECTED, Phase.ROLLED_BACK})
 
@@ -90,21 +95,24 @@ def advance(phase: Phase, step: Step) -> Phase:
 class Rollout:
     """Hold one journey: what moves, how far it is, who waits for it.
 
-    ``slots`` are the slots whose process is replaced, in order; all others are moved in place. ``serial`` tells the
-    processes that it started from all others. ``recorded`` is False where a restart keeps the version. ``problems`` are
-    those of a directory of which only the revocations go. ``riders`` are the requests that its end answers.
+    ``base`` is the content that the candidate was judged against. ``slots`` are the slots whose process is replaced, in
+    order; all others are moved in place. ``serial`` tells the processes that it started from all others. ``recorded``
+    is False where a restart keeps the version. ``gone`` are the entries that it revokes, ``problems`` those of a
+    directory of which only the revocations go. ``riders`` are the requests that its end answers. ``alone_until`` is
+    when it ends because there is no process that could take it.
     """
 
     kind: Kind
     digest: Digest
     settings: Settings
+    base: Digest | None = None
     slots: tuple[str, ...] = ()
     binds: bool = False
     reason: str = ""
     requester: str = ""
     rollback_of: Version | None = None
     riders: tuple[Rider, ...] = ()
-    held: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     version: Version = NO_VERSION
     serial: int = 0
@@ -115,45 +123,71 @@ class Rollout:
     failure: str = ""
     blamed: bool = True
     began: float = 0.0
+    alone_until: float | None = None
 
     @property
     def ended(self) -> bool:
         """Say whether it is over."""
         return self.phase in ENDS
 
+    def ride(self, riders: tuple[Rider, ...]) -> None:
+        """Take requests along; the first one's reason and requester are noted on the version where it has none."""
+        self.riders += riders
+        if self.riders:
+            self.reason = self.reason or self.riders[0].reason
+            self.requester = self.requester or self.riders[0].requester
+
     def step(self, step: Step) -> None:
         """Apply a step of the table."""
         self.phase = advance(self.phase, step)
 
+    def started(self, process: Process) -> bool:
+        """Say whether a process was started for this version."""
+        return process.purpose == self.serial
+
+    def concerns(self, process: Process) -> bool:
+        """Say whether a process was started for this version or sent it."""
+        return self.started(process) or (self.recorded and process.told == self.version)
+
     def fail(self, reason: str, *, blamed: bool = True) -> None:
-        """End it. ``blamed`` says that the content is at fault, so that it is not offered again by itself."""
-        if not self.ended:
-            self.failure, self.blamed = self.failure or reason, blamed
+        """End it, unless all have moved. ``blamed``: the content is at fault and is not offered again by itself."""
+        if (self.phase, Step.FAILED) in TABLE:
+            self.failure, self.blamed = reason, blamed
             self.step(Step.FAILED)
+
+    def commit_failed(self, reason: str) -> None:
+        """Note that the commit record is not durable; what is live stays live."""
+        if self.phase is Phase.COMMITTING:
+            self.failure = reason
+            self.step(Step.COMMIT_FAILED)
 
     def strike(self, process: Process, reason: str) -> None:
         """Note that a process was lost on the way to this version; the second one ends it."""
-        fresh = process.purpose == self.serial
-        if fresh and self.kind is Kind.ROLLBACK:
-            self.slots = tuple(slot for slot in self.slots if slot != process.slot)
-        elif fresh and process.ready_since is None:
+        if self.phase not in (Phase.STAGING, Phase.WAVE):
+            return
+        if self.started(process) and process.ready_since is None and self.kind is not Kind.ROLLBACK:
             self.fail(reason)
-        elif fresh or (process.told == self.version and process.active != self.version):
+        elif self.concerns(process):
             self.strikes += 1
-            if self.strikes >= STRIKES and self.kind is not Kind.ROLLBACK:
+            if self.strikes >= STRIKES:
                 self.fail(reason)
 
     def moving(self, roster: Roster) -> list[Process]:
-        """Return the processes that are moved in place: all that were ever told a version and are not replaced."""
+        """Return the processes that are moved in place: all that were ever told a version and are not replaced.
+
+        New settings need new processes, so a restart moves nobody in place: who has no slot any more is drained.
+        """
+        if self.kind in (Kind.BOOT, Kind.RESTART):
+            return []
         return [
             process
             for process in roster.live()
-            if process.told is not None and process.purpose != self.serial and process.slot not in self.slots
+            if process.told is not None and not self.started(process) and process.slot not in self.slots
         ]
 
     def fresh(self, roster: Roster, slot: str) -> Process | None:
         """Return the process that was started in this slot for this version."""
-        return next((one for one in roster.of(slot) if one.live and one.purpose == self.serial), None)
+        return next((one for one in roster.of(slot) if one.live and self.started(one)), None)
 
     def drive(self, roster: Roster, now: float, running: Settings, floor: int) -> list[Effect]:
         """Send what the phase needs and move on where everything has answered; ``running`` settings judge.
@@ -162,6 +196,7 @@ class Rollout:
         """
         effects: list[Effect] = []
         if self.phase in (Phase.STAGING, Phase.WAVE):
+            self._wait_for_somebody(roster, now, running)
             effects += self._stage(roster, now, running)
         if self.phase is Phase.STAGING and self._all_staged(roster):
             self.step(Step.ALL_STAGED)
@@ -170,6 +205,15 @@ class Rollout:
             if self._all_active(roster):
                 self.step(Step.ALL_ACTIVE)
         return effects
+
+    def _wait_for_somebody(self, roster: Roster, now: float, running: Settings) -> None:
+        """End where for as long as a start may take nobody was there to take the version."""
+        if self.slots or self.moving(roster):
+            self.alone_until = None
+        elif self.alone_until is None:
+            self.alone_until = now + running.supervisor.rollout.start_timeout_seconds
+        elif self.alone_until <= now:
+            self.fail("there was no worker that could take it", blamed=False)
 
     def _stage(self, roster: Roster, now: float, running: Settings) -> list[Effect]:
         effects: list[Effect] = []

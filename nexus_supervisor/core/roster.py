@@ -6,16 +6,21 @@ which version they get (``fleet.py``, ``rollout.py``). Facts are frozen values; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import restarts
 from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.lifecycle import Life, Word, after
-from nexus_supervisor.core.settings import Settings
 
-__all__ = ["Process", "Roster", "Slot"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
+    from nexus_supervisor.core.settings import Settings
+
+__all__ = ["NEVER", "Process", "Roster", "Slot"]
+
+NEVER = float("inf")
 KILL_GRACE_SECONDS = 2.0
 """How long after its drain deadline a process is ended by force."""
 
@@ -38,14 +43,14 @@ class Process:
 
     ``purpose`` is the serial of the rollout that started it; None: it boots what is committed. ``told`` is the last
     version it was sent, ``staged`` the one it holds ready, ``active`` the one its new requests get. ``digest`` and
-    ``previous`` are the contents that it holds. ``deadline`` is when silence ends its current step.
+    ``previous`` are the contents that it holds. ``ready_by`` is when it has to serve, ``deadline`` when silence ends
+    its current step.
     """
 
     slot: str
     number: int
     incarnation: int
-    started: float
-    deadline: float
+    ready_by: float
     purpose: int | None = None
     life: Life = Life.STARTING
     pid: int | None = None
@@ -60,6 +65,7 @@ class Process:
     active_since: float | None = None
     ready_since: float | None = None
     oldest: Version | None = None
+    deadline: float = NEVER
 
     @property
     def key(self) -> tuple[str, int]:
@@ -72,6 +78,11 @@ class Process:
         return self.life in (Life.STARTING, Life.READY)
 
     @property
+    def due(self) -> float:
+        """Return when its silence has lasted too long."""
+        return min(self.deadline, self.ready_by) if self.life is Life.STARTING else self.deadline
+
+    @property
     def holds(self) -> tuple[Digest, ...]:
         """Return the digests of the contents that it holds."""
         return tuple(digest for digest in (self.digest, self.previous) if digest is not None)
@@ -82,7 +93,7 @@ class Roster:
 
     def __init__(self, jitter: Callable[[], float], incarnations: Mapping[str, int]) -> None:
         self._jitter = jitter
-        self._incarnations = incarnations
+        self._incarnations = dict(incarnations)
         self.slots: dict[str, Slot] = {}
         self.processes: dict[tuple[str, int], Process] = {}
         self._pushes = 0
@@ -92,6 +103,7 @@ class Roster:
         self.slots = {name: self._slot(name, number) for number, name in enumerate(names)}
 
     def _slot(self, name: str, number: int) -> Slot:
+        """Return a slot; one that comes back goes on counting where it was."""
         return self.slots.get(name) or Slot(name, number, self._incarnations.get(name, 0))
 
     def add(self, name: str, number: int, now: float, settings: Settings, purpose: int | None) -> Process:
@@ -99,8 +111,9 @@ class Roster:
         slot = self._slot(name, number)
         slot = replace(slot, incarnation=slot.incarnation + 1, retry_at=None)
         self.slots[name] = slot
-        deadline = now + settings.supervisor.rollout.start_timeout_seconds
-        process = Process(name, number, slot.incarnation, now, deadline, purpose)
+        self._incarnations[name] = slot.incarnation
+        ready_by = now + settings.supervisor.rollout.start_timeout_seconds
+        process = Process(name, number, slot.incarnation, ready_by, purpose)
         self.put(process)
         return process
 
@@ -120,16 +133,17 @@ class Roster:
         """Return the processes that serve or are about to."""
         return [process for process in self.processes.values() if process.live]
 
-    def tell(self, process: Process, version: Version, deadline: float) -> Process:
-        """Note that a version is being sent to a process."""
+    def tell(self, process: Process, version: Version, deadline: float = NEVER) -> Process:
+        """Note that a version is being sent to a process, and by when it has to answer."""
         self._pushes += 1
         told = replace(process, push=self._pushes, told=version, staged=None, activating=False, deadline=deadline)
         self.put(told)
         return told
 
     def word(self, process: Process, word: Word, deadline: float | None = None) -> Process:
-        """Apply a word of the lifecycle table."""
-        changed = replace(process, life=after(process.life, word), deadline=deadline or float("inf"))
+        """Apply a word of the lifecycle table; the deadline stays where none is given."""
+        until = process.deadline if deadline is None else deadline
+        changed = replace(process, life=after(process.life, word), deadline=until)
         self.put(changed)
         return changed
 
@@ -153,16 +167,23 @@ class Roster:
         for slot in self.slots.values():
             if slot.retry_at is not None and slot.retry_at <= now:
                 self.slots[slot.name] = replace(slot, retry_at=None)
-        taken = {process.slot for process in self.processes.values() if process.live or process.life is Life.DYING}
+        taken = self._taken()
         return [slot for slot in self.slots.values() if slot.name not in taken and slot.retry_at is None]
+
+    def _taken(self) -> set[str]:
+        """Return the names of slots that need no new process: one that only drains leaves its slot free."""
+        return {process.slot for process in self.processes.values() if process.live or process.life is Life.DYING}
 
     def overdue(self, now: float) -> list[Process]:
         """Return the processes whose deadline has passed."""
-        return [process for process in self.processes.values() if process.deadline <= now]
+        return [process for process in self.processes.values() if process.due <= now]
 
     def deadline(self) -> float | None:
-        """Return the earliest deadline of a process or a retry."""
-        taken = {process.slot for process in self.processes.values()}
-        times = [process.deadline for process in self.processes.values() if process.deadline != float("inf")]
-        times += [slot.retry_at for slot in self.slots.values() if slot.retry_at is not None and slot.name not in taken]
+        """Return the earliest time at which a process has been silent too long."""
+        return min((process.due for process in self.processes.values() if process.due != NEVER), default=None)
+
+    def retry(self) -> float | None:
+        """Return the earliest time at which an empty slot gets its next try."""
+        taken = self._taken()
+        times = (slot.retry_at for slot in self.slots.values() if slot.retry_at is not None and slot.name not in taken)
         return min(times, default=None)

@@ -6,17 +6,22 @@ secret: names, numbers, digests and problems only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.effects import Outcome
-from nexus_supervisor.core.messages import Rejected
 from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.rollout import Kind, Phase, Rollout
-from nexus_supervisor.core.roster import Process, Slot
 
-Facts = dict[str, str | int | float | bool | None | tuple[str, ...]]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nexus_supervisor.core.content import Version
+    from nexus_supervisor.core.messages import Rejected
+    from nexus_supervisor.core.roster import Process, Slot
+
+Facts = dict[str, str | int | float | bool | tuple[str, ...] | None]
 
 
 def lines(problems: Sequence[Problem]) -> tuple[str, ...]:
@@ -98,10 +103,19 @@ def committed(rollout: Rollout, workers: int, now: float) -> Notice:
     return Notice(kind, "warning" if rollout.kind is Kind.ROLLBACK else "info", text, fields)
 
 
+_ROLLED_BACK = "was rolled back"
+
+
+def verdict(rollout: Rollout) -> str:
+    """Say why a version failed, to be kept beside its content."""
+    what = _ROLLED_BACK if rollout.phase is Phase.ROLLED_BACK else "was refused"
+    return f"version {rollout.version} {what}: {rollout.failure}"
+
+
 def failed(rollout: Rollout) -> Notice:
     """Tell that a version failed."""
     moved = rollout.phase is Phase.ROLLED_BACK
-    what = "was activated and failed; going back" if moved else "was refused; nothing has changed"
+    what = "was activated and failed; going back" if moved else "was refused; what runs goes on"
     text = f"Version {rollout.version} {what}: {rollout.failure}."
     fields = {**_journey(rollout, rollout.failure), "strikes": rollout.strikes}
     return Notice("rollout_failed", "error", text, fields)
@@ -199,7 +213,7 @@ def backoff(slot: Slot, seconds: float) -> Notice:
 
 def daemon_ready(version: Version | None, workers: int) -> Notice:
     """Tell that every worker serves."""
-    text = f"{_workers(workers)} serve version {version}."
+    text = f"Version {version} is served by {_workers(workers)}."
     return Notice("daemon_ready", "info", text, {"version": version, "workers": workers})
 
 
@@ -237,7 +251,9 @@ def rejected(problems: Sequence[Problem], gone: Sequence[str]) -> Outcome:
 def refused_content(reason: str) -> Outcome:
     """Answer that the content failed before."""
     text = f"This content failed before and is not tried again: {reason}. Change it, then push."
-    return Outcome(4 if "activated" in reason else 3, "REJECTED", text)
+    if _ROLLED_BACK in reason:
+        return Outcome(4, "ROLLED_BACK", text)
+    return Outcome(3, "REJECTED", text)
 
 
 def quarantined(reason: str) -> Problem:
@@ -245,8 +261,11 @@ def quarantined(reason: str) -> Problem:
     return Problem(".", 0, "", "value", f"this content failed before and is not tried again: {reason}")
 
 
-def live(version: Version | None, workers: int, held_keys: tuple[str, ...]) -> Outcome:
-    """Answer that what can be live is live."""
+def live(version: Version | None, workers: int, held_keys: tuple[str, ...], doubt: str) -> Outcome:
+    """Answer that what can be live is live; ``doubt`` is why a new start may not know it."""
+    if doubt:
+        text = f"Version {version} is live in {_workers(workers)}, but {doubt}: a new start may not know it."
+        return Outcome(5, "INCONCLUSIVE", text, version=version, workers=workers)
     if held_keys:
         text = f"Version {version} is live; {_listed(held_keys)} waits for 'nexus-supervisor restart'."
         return Outcome(8, "HELD", text, version=version, workers=workers, held=held_keys)
@@ -254,25 +273,34 @@ def live(version: Version | None, workers: int, held_keys: tuple[str, ...]) -> O
     return Outcome(0, "APPLIED", text, version=version, workers=workers)
 
 
-def outcome(rollout: Rollout, workers: int) -> Outcome:
-    """Answer those who waited for a version that is committed."""
+def outcome(rollout: Rollout, live: Outcome) -> Outcome:
+    """Answer those who waited for a version that is committed; ``live`` says what runs now."""
     if rollout.kind is Kind.ROLLBACK:
         text = f"Rolled back: {rollout.reason}. Version {rollout.version} holds what ran before."
-        return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=workers)
-    if rollout.failure:
-        text = f"Version {rollout.version} is live in {_workers(workers)}, but {rollout.failure}: a new start may not know it."
-        return Outcome(5, "INCONCLUSIVE", text, version=rollout.version, workers=workers)
+        return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=live.workers)
     if rollout.problems:
         text = f"The directory was refused, but what is gone from it was revoked as version {rollout.version}."
-        return Outcome(3, "REJECTED", text, rollout.problems, rollout.version, workers)
-    return live(rollout.version, workers, rollout.held)
+        return Outcome(3, "REJECTED", text, rollout.problems, rollout.version, live.workers)
+    return live
+
+
+def not_archived(ended: Outcome, failure: str) -> Outcome:
+    """Answer those who waited for a version that is durable and live, and not complete on disk."""
+    text = (
+        f"{ended.text} But compiled/ could not be written: {failure}. Make room or mend the disk; it is written later."
+    )
+    return replace(ended, exit_code=5, word="INCONCLUSIVE", text=text) if ended.exit_code == 0 else ended
 
 
 def failure(rollout: Rollout) -> Outcome:
-    """Answer those who waited for a version that failed before it was active anywhere."""
-    code, word = (4, "ROLLED_BACK") if rollout.kind is Kind.RESTART else (3, "REJECTED")
-    text = f"Version {rollout.version} was refused and nothing has changed: {rollout.failure}."
-    return Outcome(code if rollout.blamed else 1, word, text)
+    """Answer those who waited for a version that failed and from which nobody has to go back."""
+    if rollout.kind is Kind.ROLLBACK:
+        text = f"Rolled back: {rollout.reason}. Workers that had moved are replaced, since {rollout.failure}."
+        return Outcome(4, "ROLLED_BACK", text)
+    rolled_back = rollout.kind is Kind.RESTART or rollout.phase is Phase.ROLLED_BACK
+    code, word = (4, "ROLLED_BACK") if rolled_back else (3, "REJECTED")
+    text = f"Version {rollout.version} was refused and what ran before goes on: {rollout.failure}."
+    return Outcome(code if rollout.blamed else 1, word, text, rollout.problems)
 
 
 # --- notices about the supervisor ------------------------------------------------------------------------------------
@@ -280,12 +308,14 @@ def failure(rollout: Rollout) -> Outcome:
 
 def signing_off() -> Notice:
     """Tell that nothing is signed."""
-    return Notice("signing_off", "warning", "Signing is off: versions are not signed, and workers verify digests only.", {})
+    text = "Signing is off: versions are not signed, and workers verify digests only."
+    return Notice("signing_off", "warning", text, {})
 
 
 def warned(problems: Sequence[Problem]) -> Notice:
     """Tell what is accepted but worth a look."""
-    return Notice("settings_warning", "warning", f"{_listed(lines(problems), 3)}.", {"problems": lines(problems)})
+    text = f"The directory is accepted with a warning: {_listed(lines(problems), 3)}."
+    return Notice("settings_warning", "warning", text, {"problems": lines(problems)})
 
 
 def watch_degraded(sentence: str) -> Notice:

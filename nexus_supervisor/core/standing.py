@@ -1,7 +1,7 @@
 """How the directory stands to what runs: what is held, what was refused, since when.
 
 Decided here: what status says about the difference between the directory and the fleet. Not decided here: what is held
-or refused (``compiler/``, ``fleet.py``).
+or refused (``compiler/``, ``journeys.py``).
 """
 
 from __future__ import annotations
@@ -33,32 +33,49 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Hold the facts. ``refusing`` are the problems of the directory as it is now; empty where it is valid."""
+    """Hold the facts.
+
+    ``refusing`` are the problems of the directory as it is now; empty where it is valid. ``still_live`` are the entries
+    that no file has any more and of which people were told that they could not be revoked.
+    """
 
     held_keys: tuple[str, ...] = ()
     held_since: float = 0.0
     rejection: Rejection | None = None
     refusing: tuple[Problem, ...] = ()
+    still_live: tuple[str, ...] = ()
     drift: Drift | None = None
 
-    def seen(self, now: float, held: tuple[str, ...]) -> Standing:
-        """Note a valid directory, of which some keys may be held."""
+    def seen(self, now: float, held: tuple[str, ...], *, quarantined: bool) -> Standing:
+        """Note a valid directory, of which some keys may be held and which may be content that failed before."""
         since = self.held_since if self.held_keys else now
-        drift = Drift(since, "held", held) if held else None
-        return replace(self, held_keys=held, held_since=since if held else 0.0, refusing=(), drift=drift)
+        seen = replace(self, held_keys=held, held_since=since if held else 0.0, refusing=())
+        if quarantined:
+            return replace(seen, drift=self._drift(now, "quarantined"))
+        return replace(seen, drift=Drift(since, "held", held) if held else None)
 
-    def rejected(self, now: float, problems: tuple[Problem, ...], reason: str = "rejected") -> Standing:
-        """Note that the directory, or a version of it, was refused."""
-        if self.refusing == problems and self.drift is not None and self.drift.reason == reason:
-            return self
-        return replace(self, rejection=Rejection(now, reason, problems), refusing=problems, drift=Drift(now, reason))
+    def whole(self) -> Standing:
+        """Note a valid directory that is about to be applied whole; what is held stays so until it is."""
+        return replace(self, refusing=())
 
-    def quarantined(self, now: float) -> Standing:
-        """Note that the directory holds content that failed before."""
-        if self.drift is not None and self.drift.reason == "quarantined":
-            return self
-        return replace(self, drift=Drift(now, "quarantined"))
+    def rejected(self, now: float, problems: tuple[Problem, ...]) -> Standing:
+        """Note that the directory is not valid."""
+        drift = self._drift(now, "rejected")
+        if self.refusing == problems:
+            return replace(self, drift=drift)
+        return replace(self, rejection=Rejection(now, "rejected", problems), refusing=problems, drift=drift)
+
+    def failed(self, now: float, problem: Problem, reason: str, drift: str | None) -> Standing:
+        """Note that a version failed; ``drift`` is why the directory differs from now on, None: as before."""
+        rejection = Rejection(now, reason, (problem,))
+        return replace(self, rejection=rejection, drift=self.drift if drift is None else self._drift(now, drift))
 
     def restarted(self) -> Standing:
         """Note that nothing is held any more."""
         return replace(self, held_keys=(), held_since=0.0, drift=None)
+
+    def _drift(self, now: float, reason: str) -> Drift:
+        """Return why the directory differs, since the moment from which this has been the reason."""
+        if self.drift is not None and self.drift.reason == reason:
+            return self.drift
+        return Drift(now, reason)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nexus_supervisor.core.board import Board
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.rollout import Phase, Rollout
-from nexus_supervisor.core.roster import Process, Slot
-from nexus_supervisor.core.settings import UNREAD
+from nexus_supervisor.core.settings import UNREAD, needs
+
+if TYPE_CHECKING:
+    from nexus_supervisor.core.board import Board
+    from nexus_supervisor.core.roster import Process, Slot
 
 __all__ = ["Figures", "Surroundings", "document"]
 
@@ -108,7 +110,8 @@ def _pending(board: Board, around: Surroundings) -> dict[str, Any] | None:
     if not standing.held_keys:
         return None
     since = _time(standing.held_since, around)
-    return {"keys": list(standing.held_keys), "since": since, "needs": "restart"}
+    most = "start" if any(needs(key) == "start" for key in standing.held_keys) else "restart"
+    return {"keys": list(standing.held_keys), "since": since, "needs": most}
 
 
 def _drift(board: Board, around: Surroundings) -> dict[str, Any] | None:

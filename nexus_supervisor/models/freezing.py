@@ -13,7 +13,7 @@ import dataclasses
 from functools import cache
 from typing import Any, NoReturn
 
-__all__ = ["FrozenDict", "FrozenList", "frozen"]
+__all__ = ["FrozenDict", "FrozenList", "FrozenSet", "frozen"]
 
 
 def _refuse(self: object, *_: object, **__: object) -> NoReturn:
@@ -31,6 +31,10 @@ class FrozenList(list[Any]):
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy be an ordinary list."""
+        return list, (list(self),)
+
 
 class FrozenDict(dict[Any, Any]):
     """Be a dict that can't be changed."""
@@ -38,6 +42,23 @@ class FrozenDict(dict[Any, Any]):
     __slots__ = ()
     __delitem__ = __ior__ = __setitem__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy be an ordinary dict."""
+        return dict, (dict(self),)
+
+
+class FrozenSet(set[Any]):
+    """Be a set that can't be changed; ``frozenset`` is no ``set`` to a model that asks for one."""
+
+    __slots__ = ()
+    __iand__ = __ior__ = __isub__ = __ixor__ = _refuse
+    add = clear = difference_update = discard = intersection_update = pop = remove = _refuse
+    symmetric_difference_update = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy be an ordinary set."""
+        return set, (set(self),)
 
 
 def frozen(value: Any) -> Any:
@@ -50,7 +71,7 @@ def frozen(value: Any) -> Any:
         case tuple() if type(value) is tuple:
             return tuple(frozen(item) for item in value)
         case set():
-            return frozenset(value)
+            return FrozenSet(value)
     cls: Any = type(value)
     names = _attributes(cls)
     if names is None:

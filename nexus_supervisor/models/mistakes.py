@@ -13,12 +13,25 @@ from typing import TYPE_CHECKING, Any
 from nexus_supervisor.errors import RejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from typing import Self
 
-__all__ = ["Mistake", "ModelMistakesError", "Path", "described", "found_text"]
+__all__ = [
+    "MOST_MISTAKES",
+    "Mistake",
+    "ModelMistakesError",
+    "Path",
+    "Written",
+    "described",
+    "found_text",
+    "shortened",
+]
 
 Path = tuple[str | int, ...]
 """Where a value is in a document: keys and indexes."""
+
+MOST_MISTAKES = 1_000
+"""How many mistakes of one document are worded: a file of a megabyte may have hundreds of thousands."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _SHOWN_CHARACTERS = 64
@@ -34,12 +47,34 @@ class Mistake:
     message: str
 
 
+class Written(str):
+    """Hold text that stands for another kind of value of the file; ``kind`` says which, as in "found a date"."""
+
+    __slots__ = ("kind",)
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str) -> Self:
+        """Take the text and the kind."""
+        written = super().__new__(cls, text)
+        written.kind = kind
+        return written
+
+
 class ModelMistakesError(RejectedError):
     """Say that a document doesn't fit its model, with every mistake."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, one.path))}: {one.message}" for one in mistakes))
         self.mistakes = tuple(mistakes)
+
+
+def shortened(mistakes: Sequence[Mistake], total: int | None = None) -> list[Mistake]:
+    """Return the first mistakes of one document, and how many more there are; ``total`` counts those not made yet."""
+    kept = list(mistakes[:MOST_MISTAKES])
+    if (more := (len(mistakes) if total is None else total) - len(kept)) > 0:
+        kept.append(Mistake((), "limit", f"{more} more mistakes of this file are not shown: mend the others first"))
+    return kept
 
 
 _KINDS: Mapping[str, str] = {
@@ -71,7 +106,7 @@ Wording = Callable[[Mapping[str, Any], Any], str]
 
 
 def described(
-    errors: Iterable[Mapping[str, Any]],
+    errors: Sequence[Mapping[str, Any]],
     document: Any,
     unknown: Callable[[Path], str],
     redacted: Callable[[str], str],
@@ -83,7 +118,7 @@ def described(
     """
     mistakes: list[Mistake] = []
     members: dict[Path, list[str]] = {}
-    for error in errors:
+    for error in errors[:MOST_MISTAKES]:
         path = written_path(error["loc"], document, missing=error["type"] in _MISSING | _UNKNOWN)
         if expected := _KINDS.get(error["type"]):
             if path not in members:
@@ -91,7 +126,8 @@ def described(
             members.setdefault(path, []).append(expected)
         else:
             mistakes.append(_mistake(error, path, unknown, redacted))
-    return [one if one.message else _of_types(one, members[one.path], document) for one in mistakes]
+    worded = [one if one.message else _of_types(one, members[one.path], document) for one in mistakes]
+    return worded if len(errors) <= MOST_MISTAKES else shortened(worded, len(errors))
 
 
 def _of_types(mistake: Mistake, expected: list[str], document: Any) -> Mistake:
@@ -151,6 +187,8 @@ def found_text(value: Any) -> str:
     """Say what kind of value was found, without showing a text."""
     if value is None:
         return "nothing"
+    if isinstance(value, Written):
+        return value.kind
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -58,10 +58,16 @@ class Literals:
 
 
 class Origins:
-    """Resolve references as files of one directory write them: the directory, the environment and the pepper."""
+    """Resolve references as files of one directory write them: the directory, the environment and the pepper.
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], pepper: bytes) -> None:
+    ``max_bytes`` bounds a file that a reference names; it follows ``supervisor.limits.max_secret_bytes``.
+    """
+
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str], pepper: bytes, max_bytes: int = MAX_SECRET_BYTES
+    ) -> None:
         self.directory, self.environment, self.pepper = directory, environment, pepper
+        self.max_bytes = max_bytes
 
     def resolve(self, written: str) -> tuple[str | None, str]:
         """Return (the reference or None for a literal, the value); raise SecretMistakeError."""
@@ -93,7 +99,7 @@ class Origins:
             message = 'expected a path after "file:", found none'
             raise SecretMistakeError(message)
         try:
-            value = _read_small_file(self.path(name), name).decode("utf-8").strip()
+            value = _read_small_file(self.path(name), name, self.max_bytes).decode("utf-8").strip()
         except UnicodeDecodeError:
             message = f"expected text in the file {name!r}, found bytes that are not UTF-8"
             raise SecretMistakeError(message) from None
@@ -233,7 +239,7 @@ def _text(written: object) -> str:
     raise SecretMistakeError(message)
 
 
-def _read_small_file(path: Path, shown: str) -> bytes:
+def _read_small_file(path: Path, shown: str, limit: int) -> bytes:
     """Read a regular file of bounded size; a FIFO or device is refused without waiting for it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -245,10 +251,10 @@ def _read_small_file(path: Path, shown: str) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             message = f"expected {shown!r} to be a regular file, found something else"
             raise SecretMistakeError(message)
-        raw = os.read(descriptor, MAX_SECRET_BYTES + 1)
+        raw = os.read(descriptor, limit + 1)
     finally:
         os.close(descriptor)
-    if len(raw) > MAX_SECRET_BYTES:
-        message = f"expected {shown!r} to hold at most {MAX_SECRET_BYTES} bytes, found more"
+    if len(raw) > limit:
+        message = f"expected {shown!r} to hold at most {limit} bytes, found more"
         raise SecretMistakeError(message)
     return raw

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.spelling import suggestion
-from nexus_supervisor.models.mistakes import Mistake, ModelMistakesError, Path, described
+from nexus_supervisor.models.mistakes import MOST_MISTAKES, Mistake, ModelMistakesError, Path, described, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,8 @@ class StrictAdapter:
             found = described(_errors(error), document, self._unknown, redacted)
             raise ModelMistakesError(found) from None
         if self._allows_extra and (strangers := list(_strangers(instance, document, ()))):
-            raise ModelMistakesError([Mistake(path, "unknown_key", self._unknown(path)) for path in strangers])
+            found = [Mistake(path, "unknown_key", self._unknown(path)) for path in strangers[:MOST_MISTAKES]]
+            raise ModelMistakesError(shortened(found, len(strangers)))
         return instance
 
     def write(self, instance: Any) -> bytes:

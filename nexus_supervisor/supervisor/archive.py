@@ -35,7 +35,7 @@ SIGNATURE: Final = "manifest.json.sig"
 POINTER: Final = "current"
 _MAX_SIGNATURE_BYTES: Final = 4096
 _MAX_SECTION_BYTES: Final = 1 << 30
-_VERSION = re.compile(r"[0-9]{6,19}")
+_VERSION = re.compile(r"[0-9]{6,18}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,18 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from nexus_supervisor.supervisor.signals import WITHOUT_MEANING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = ["Child", "environment"]
 
+_GROUP_SIGNALS = (signal.SIGHUP, signal.SIGINT, *WITHOUT_MEANING)
 _OURS = ("NEXUS_", "LISTEN_", "WATCHDOG_")
 _OURS_WHOLE = frozenset({"NOTIFY_SOCKET"})
 
@@ -47,12 +51,13 @@ class Child:
         """Start ``python -m module FD``; raise OSError where the system refuses."""
         ours, theirs = socket.socketpair()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                [sys.executable, "-P", "-m", module, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=dict(variables),
-            )
+            with _deaf():
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                    [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=dict(variables),
+                )
         except BaseException:
             ours.close()
             raise
@@ -67,15 +72,23 @@ class Child:
         """Return the process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Say whether it still runs; its exit may not have been reported yet."""
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End it at once; its exit is reported as usual. A process that is already reaped is left alone."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
 
     def _watch(self) -> None:
-        """Have its exit noticed: by a pidfd (Linux), elsewhere by a thread that waits."""
-        if hasattr(os, "pidfd_open"):
-            descriptor = os.pidfd_open(self.pid)
+        """Have its exit noticed: by a pidfd (Linux), by a thread that waits where there is none to be had."""
+        try:
+            descriptor = _pidfd(self.pid)
+        except OSError:  # no descriptor is free: the process runs, and its exit must not be missed
+            descriptor = None
+        if descriptor is not None:
             self._loop.add_reader(descriptor, self._reap, descriptor)
             return
         waiter = threading.Thread(target=self._wait, name=f"wait-{self.pid}", daemon=True)
@@ -95,6 +108,23 @@ class Child:
     def _report(self) -> None:
         code = self._process.returncode
         self._exited(_in_words(code), code == 0)
+
+
+def _pidfd(pid: int) -> int | None:
+    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Block the signals that are meant for the group while a process is started: the block is inherited over exec.
+
+    So none of them ends a process before it could say that it ignores them; a worker then takes the block away.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_words(code: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from nexus_supervisor.core.compilation import (
 )
 from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest, SectionDelta
 from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, LookFailed
+from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import ProtocolError
 from nexus_supervisor.supervisor.child import Child
 from nexus_supervisor.supervisor.contents import Contents
@@ -34,12 +36,14 @@ from nexus_supervisor.wire import close_all, inline_or_beside, received_payload
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
 __all__ = ["Compiling", "Verdict"]
 
 Verdict = CandidateSeen | CandidateRefused | LookFailed
+
+Resolved = Callable[[tuple[Problem, ...], int | None], None]
+"""Takes what is missing or differs, and the descriptor of the secret values, if there are any."""
 
 _MODULE = "nexus_supervisor.compiler"
 _MAX_PAYLOAD_BYTES = 1 << 30
@@ -67,13 +71,21 @@ class Compiling:
         self._deadline: asyncio.TimerHandle | None = None
         self._child: Child | None = None
         self._pipe: Pipe[FromCompiler, ToCompiler] | None = None
-        self._resolved: Callable[[Adopted, int | None], None] | None = None
+        self._resolved: Resolved | None = None
         self._tickets = 0
         self._generation = 0
 
-    def look(self, ticket: int, hints: tuple[str, ...] | None, timeout_seconds: float, *, whole: bool) -> None:
+    def look(
+        self,
+        ticket: int,
+        hints: tuple[str, ...] | None,
+        timeout_seconds: float,
+        *,
+        whole: bool = False,
+        bare: bool = False,
+    ) -> None:
         """Have the directory read and judged; ``verdict`` is called with the answer, whatever happens."""
-        self._look = Look(ticket, hints, whole)
+        self._look = Look(ticket, hints, whole, bare)
         self._deadline = self._loop.call_later(timeout_seconds, self._overdue)
         try:
             pipe = self._ready()
@@ -83,18 +95,26 @@ class Compiling:
             self._lost(f"it could not be started ({error.strerror})")
 
     def adopt(self, digest: Digest) -> None:
-        """Tell what runs from now on; later verdicts are against it."""
+        """Tell what runs from now on; later verdicts are against it. One that can't be told is of no use any more."""
         self._adopted = digest
-        if self._pipe is not None:
+        if self._pipe is None:
+            return
+        try:
             self._tell(self._pipe, digest, resolve=False)
+        except OSError as error:
+            self._lost(f"it could not be told what runs ({error.strerror})")
 
-    def resolve(self, digest: Digest, resolved: Callable[[Adopted, int | None], None]) -> None:
-        """Have every reference of a stored content resolved again; ``resolved`` gets the answer and the values."""
+    def resolve(self, digest: Digest, timeout_seconds: float, resolved: Resolved) -> None:
+        """Have every reference of a stored content resolved again; ``resolved`` is called, whatever happens."""
         self._adopted, self._resolved = digest, resolved
-        fresh = self._pipe is None
-        pipe = self._ready(resolve=True)
-        if not fresh:
-            self._tell(pipe, digest, resolve=True)
+        self._deadline = self._loop.call_later(timeout_seconds, self._overdue)
+        try:
+            fresh = self._pipe is None
+            pipe = self._ready(resolve=True)
+            if not fresh:
+                self._tell(pipe, digest, resolve=True)
+        except OSError as error:
+            self._lost(f"it could not be started ({error.strerror})")
 
     @property
     def needed(self) -> tuple[Digest, ...]:
@@ -104,7 +124,11 @@ class Compiling:
     def close(self) -> None:
         """End the compiler."""
         self._cancel()
-        self._look = None
+        self._look = self._resolved = None
+        self._drop()
+
+    def _drop(self) -> None:
+        """End the process and the pipe; what was asked stays asked."""
         pipe, child, self._pipe, self._child = self._pipe, self._child, None, None
         if pipe is not None:
             pipe.close()
@@ -112,7 +136,9 @@ class Compiling:
             child.kill()
 
     def _ready(self, *, resolve: bool = False) -> Pipe[FromCompiler, ToCompiler]:
-        """Return the pipe to a compiler that knows what runs; start one where there is none."""
+        """Return the pipe to a compiler that knows what runs; start one where there is none that lives."""
+        if self._child is not None and not self._child.alive:  # its death was not told yet
+            self._drop()
         if self._pipe is None:
             self._generation += 1
             child = Child(self._loop, _MODULE, self._variables, partial(self._exited, self._generation))
@@ -121,6 +147,7 @@ class Compiling:
             pipe.send(self._begin)
             if self._adopted is not None:
                 self._tell(pipe, self._adopted, resolve=resolve)
+            return pipe  # which may have ended meanwhile, and then takes nothing more
         return self._pipe
 
     def _tell(self, pipe: Pipe[FromCompiler, ToCompiler], digest: Digest, *, resolve: bool) -> None:
@@ -144,10 +171,11 @@ class Compiling:
     def _answer_resolved(self, message: Adopted, descriptors: list[int]) -> None:
         self.environment |= frozenset(message.environment)
         resolved, self._resolved = self._resolved, None
-        if resolved is None:
-            close_all(descriptors)
-        else:
-            resolved(message, descriptors[0] if message.secrets_beside and descriptors else None)
+        secrets = descriptors.pop(0) if resolved is not None and message.secrets_beside and descriptors else None
+        close_all(descriptors)
+        if resolved is not None:
+            self._cancel()
+            resolved(message.problems, secrets)
 
     def _answer(self, message: Seen | Refused, descriptors: list[int]) -> None:
         look = self._look
@@ -160,18 +188,17 @@ class Compiling:
         try:
             payload = descriptors.pop(0) if message.payload_beside and descriptors else None
             raw = received_payload(message.payload, payload, _MAX_PAYLOAD_BYTES)
-            secrets = descriptors.pop(0) if isinstance(message, Seen) and message.secrets_beside and descriptors else None
-            verdict = self._seen(message, raw, secrets) if isinstance(message, Seen) else self._refused(message, raw)
-        except ProtocolError as error:
+            verdict = self._seen(message, raw, descriptors) if isinstance(message, Seen) else self._refused(message, raw)
+        except (ProtocolError, OSError) as error:
             self._lost(f"its answer does not add up: {error}")
             verdict = LookFailed(look.ticket, f"the compiler's answer does not add up: {error}")
         finally:
             close_all(descriptors)
         self._verdict(verdict)
 
-    def _seen(self, message: Seen, raw: bytes | memoryview | None, secrets: int | None) -> CandidateSeen:
+    def _seen(self, message: Seen, raw: bytes | memoryview | None, descriptors: list[int]) -> CandidateSeen:
         content, base = self._content(message.digest, raw)
-        kept = self._contents.put(content, secrets)
+        kept = self._contents.put(content, descriptors.pop(0) if message.secrets_beside and descriptors else None)
         self.environment |= frozenset(message.environment)
         candidate = Candidate(
             message.wanted, content.digest, base, message.held, message.blocked, message.gone, kept.settings
@@ -228,10 +255,13 @@ class Compiling:
         """Forget a compiler that is gone or must go; the next look starts another."""
         if reason is None:  # it has left: its exit status says why, and follows at once
             return
-        look = self._look
+        look, resolved = self._look, self._resolved
         self.close()
+        text = f"the compiler was lost: {reason}"
+        if resolved is not None:
+            resolved((Problem(".", 0, "", "internal", text),), None)
         if look is not None:
-            self._verdict(LookFailed(look.ticket, f"the compiler was lost: {reason}"))
+            self._verdict(LookFailed(look.ticket, text))
 
     def _cancel(self) -> None:
         if self._deadline is not None:

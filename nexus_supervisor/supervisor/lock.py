@@ -8,6 +8,7 @@ harmless. ``state/supervisor.pid`` is for people and error texts; nothing is dec
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -28,6 +29,7 @@ _LOCK = "lock"
 _PID = "supervisor.pid"
 _PID_NEW = ".supervisor.pid.new"
 _MAX_PID_BYTES = 32
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_PID = (1 << 31) - 1
 
 
@@ -114,6 +116,18 @@ def _still_named(state: int, lock: int) -> bool:
 
 
 def _write_pid(state: int) -> None:
+    """Write the pid file. On a full disk there is none: what is committed can be served all the same."""
+    try:
+        _write_new_pid(state)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        for name in (_PID_NEW, _PID):  # half a file, and one that names a dead process
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=state)
+
+
+def _write_new_pid(state: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_PID_NEW, dir_fd=state)
     fresh = os.open(_PID_NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=state)

@@ -10,6 +10,7 @@ full pipe, lines are dropped and counted; where it is closed, they are lost, and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import select
 import threading
@@ -96,6 +97,14 @@ class _Look:
     def line(self, notice: Notice, at: float) -> str:
         return json_line(notice, at) if self.format == "json" else text_line(notice, at)
 
+    def overheard(self, record: logging.LogRecord, at: float) -> str:
+        """Show a library's log record: not a notice, since it means something to this program's makers only."""
+        text = f"{record.name}: {logging.Formatter().format(record)}"
+        level = record.levelname.lower()
+        if self.format == "json":
+            return json.dumps({"at": _time(at), "level": level, "kind": "log", "text": text}) + "\n"
+        return f"{_time(at)} {level.upper():<7} log {printable(text)}\n"
+
     def missing(self, count: int, at: float) -> str:
         """Say that lines are missing: not a notice, since only this log lacks them."""
         text = f"{count} notices were dropped here: this log is read too slowly"
@@ -126,6 +135,15 @@ class NoticeLog:
         if LEVELS.index(notice.level) >= LEVELS.index(look.level):
             self._lines.put(look.line(notice, clock.wall()))
 
+    def overhear(self, library: str) -> Callable[[], None]:
+        """Show what a library logs among the notices, which it would write to stderr itself, and wait; return the undo."""
+        logger, overheard = logging.getLogger(library), _Overheard(self._take_record)
+        logger.addHandler(overheard)
+        return lambda: logger.removeHandler(overheard)
+
+    def _take_record(self, record: logging.LogRecord) -> None:
+        self._lines.put(self._look.overheard(record, clock.wall()))
+
     def close(self) -> None:
         """Write what is queued, as far as that takes less than a second: a reader that is stuck must not hold us."""
         self._lines.end()
@@ -145,6 +163,18 @@ class NoticeLog:
                 lines.append(self._look.missing(dropped - reported, clock.wall()))
                 reported = dropped
             _write(descriptor, "".join(lines).encode("utf-8", "backslashreplace"))
+
+
+class _Overheard(logging.Handler):
+    """Pass on what a library logs, from a warning on."""
+
+    def __init__(self, take: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        self._take(record)
 
 
 class _Lines:

@@ -110,17 +110,21 @@ class Performer:
         match effect:
             case effects.Look():
                 timeout = settings.supervisor.limits.compile_timeout_seconds
-                self._compiling.look(effect.ticket, effect.hints, timeout, whole=effect.whole)
+                self._compiling.look(effect.ticket, effect.hints, timeout, whole=effect.whole, bare=effect.bare)
             case effects.Record():
                 self._record(effect)
             case effects.Commit():
                 self._records.commit(effect.version)
             case effects.Burn():
                 self._records.burn(effect.version, effect.reason)
+            case effects.End():
+                self._records.ended(effect.version, effect.outcome, effect.reason, effect.requester)
             case effects.Quarantine():
                 self._records.quarantine(effect.digest, effect.reason)
             case effects.Archive():
                 self._records.archive(effect.version)
+            case effects.Complete():
+                self._rows.complete(effect.version)
             case effects.Spawn():
                 self._spawn(effect)
             case effects.SendStage():

@@ -1,7 +1,7 @@
 """One end of a socketpair in the supervisor's event loop: frames and descriptors, never waiting for the peer.
 
-Decided here: how much may wait for a peer that doesn't read, and that anything which the protocol doesn't allow ends
-the pipe. Not decided here: what messages mean. ``wire.py`` is the blocking other end.
+Decided here: how much may wait for a peer that doesn't read, how much a peer may say, and that anything which the
+protocol doesn't allow ends the pipe. Not decided here: what messages mean. ``wire.py`` is the blocking other end.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from nexus_supervisor.core.framing import FrameDecoder, frame
+from nexus_supervisor.core.framing import MAX_DESCRIPTORS, MAX_FRAME_BYTES, FrameDecoder, frame
 from nexus_supervisor.errors import ProtocolError
+from nexus_supervisor.supervisor import clock
 from nexus_supervisor.wire import close_all
 
 if TYPE_CHECKING:
@@ -30,15 +31,20 @@ Out = TypeVar("Out")
 MAX_WAITING_FRAMES = 32
 """More than a version's messages to one peer; what doesn't fit is said to a peer that will be ended."""
 
+MAX_FRAMES_PER_SECOND = 1_000
+MAX_FRAMES_AT_ONCE = 2_000
+"""What a peer may say: five messages a version, so many a second for ever and so many in a burst. More is a flood."""
+
 _RECEIVE_BYTES = 256 * 1024
 _DESCRIPTOR_BYTES = array("i").itemsize
-_ANCILLARY_BYTES = socket.CMSG_SPACE(16 * _DESCRIPTOR_BYTES)
+_ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * _DESCRIPTOR_BYTES)
 
 
 class Pipe(Generic[In, Out]):
     """Move messages over a connected stream socket.
 
-    ``closed`` is called once: with None where the peer has left, else with what it did wrong, in words.
+    ``closed`` is called once: with None where the peer has left, else with what it did wrong, in words. ``limit`` is
+    the longest message that the peer may send.
     """
 
     def __init__(
@@ -48,25 +54,35 @@ class Pipe(Generic[In, Out]):
         codecs: tuple[Codec[In], Codec[Out]],
         received: Callable[[In, list[int]], None],
         closed: Callable[[str | None], None],
+        limit: int = MAX_FRAME_BYTES,
     ) -> None:
         connection.setblocking(False)  # noqa: FBT003 - the signature of the standard library
         self._loop, self._connection = loop, connection
         self._incoming, self._outgoing = codecs
         self._received, self._closed = received, closed
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(limit)
+        self._allowance = _Allowance()
         self._arrived: deque[int] = deque()
         self._waiting: deque[tuple[memoryview, list[int]]] = deque()
         loop.add_reader(connection.fileno(), self._readable)
 
     def send(self, message: Out, descriptors: Sequence[int] = ()) -> None:
-        """Send a message, at once or as soon as the peer reads; the descriptors are copied, the caller keeps its own."""
+        """Send a message, at once or as soon as the peer reads; the descriptors are copied, the caller keeps its own.
+
+        A peer that can't be sent what it needs is of no use: the pipe ends.
+        """
         if self._connection.fileno() < 0:
             return
         if len(self._waiting) >= MAX_WAITING_FRAMES:
             self._end("it does not read what it is sent")
             return
         raw = memoryview(frame(self._outgoing.encode(message), len(descriptors)))
-        self._waiting.append((raw, [os.dup(descriptor) for descriptor in descriptors] if descriptors else []))
+        try:
+            copies = _copies(descriptors)
+        except OSError as error:
+            self._end(f"what belongs to a message could not be sent to it ({error.strerror})")
+            return
+        self._waiting.append((raw, copies))
         if len(self._waiting) == 1:
             self._write()
 
@@ -130,10 +146,11 @@ class Pipe(Generic[In, Out]):
             self._end(f"it broke the protocol: {error}")
 
     def _take(self, raw: bytes, *, truncated: bool) -> None:
-        if truncated:
+        if truncated or len(self._arrived) > MAX_DESCRIPTORS:
             text = "more descriptors arrived than a frame may carry"
             raise ProtocolError(text)
         for body, count in self._decoder.feed(raw):
+            self._allowance.take()
             if count > len(self._arrived):
                 text = f"a frame announced {count} descriptors and {len(self._arrived)} arrived"
                 raise ProtocolError(text)
@@ -146,3 +163,34 @@ class Pipe(Generic[In, Out]):
             self._received(message, descriptors)
             if self._connection.fileno() < 0:
                 return
+
+
+class _Allowance:
+    """Hold how many frames a peer may still send: a bucket that time fills again."""
+
+    def __init__(self) -> None:
+        self._left = float(MAX_FRAMES_AT_ONCE)
+        self._filled = clock.monotonic()
+
+    def take(self) -> None:
+        """Take one; raise ProtocolError where none is left."""
+        if self._left < 1:
+            now = clock.monotonic()
+            self._left = min(self._left + (now - self._filled) * MAX_FRAMES_PER_SECOND, float(MAX_FRAMES_AT_ONCE))
+            self._filled = now
+        if self._left < 1:
+            text = f"it sent more than {MAX_FRAMES_AT_ONCE} messages at once and {MAX_FRAMES_PER_SECOND} a second"
+            raise ProtocolError(text)
+        self._left -= 1
+
+
+def _copies(descriptors: Sequence[int]) -> list[int]:
+    """Return copies of all the descriptors; raise OSError where there is no room for them, and hold none then."""
+    copies: list[int] = []
+    try:
+        for descriptor in descriptors:
+            copies.append(os.dup(descriptor))  # noqa: PERF401 - what was made has to be closed where one fails
+    except OSError:
+        close_all(copies)
+        raise
+    return copies

@@ -1,6 +1,7 @@
 """What the supervisor process is to the kernel: unreadable to others, without a core file, deaf to lease signals.
 
-Decided here: the process-wide switches. Each is a few lines of prctl(2) and setrlimit(2).
+Decided here: the process-wide switches, and that descriptors 0 to 2 are stdio. Each is a few lines of prctl(2),
+setrlimit(2) and open(2).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import sys
 __all__ = ["harden"]
 
 _PR_SET_DUMPABLE = 4
+_STDERR = 2
 
 
 def harden() -> None:
     """Make this process unreadable to others of the same user, and leave no core file that could hold the key."""
+    _hold_stdio()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -25,3 +28,14 @@ def harden() -> None:
         if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
+
+
+def _hold_stdio() -> None:
+    """Open /dev/null where a descriptor of stdio is closed.
+
+    The next file that is opened would get that number: the log would then be written into the lock or the journal, and
+    workers would inherit it as their stderr.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the signature of the standard library
+    os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nexus_supervisor.core.events import Archived, CommitRecorded, Event, Recorded, RecordFailed
 from nexus_supervisor.core.notices import Notice
-from nexus_supervisor.core.records import Burnt, Candidate, Committed, Quarantined, Record, Spawned
+from nexus_supervisor.core.records import Burnt, Candidate, Committed, Ended, Quarantined, Record, Spawned
 from nexus_supervisor.errors import NexusError
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Records:
     def burn(self, version: Version, reason: str) -> None:
         """Note that a number is used up."""
         self._append(Burnt(version, reason), None, version, durable=False)
+
+    def ended(self, version: Version, outcome: str, reason: str, requester: str) -> None:
+        """Note how a version's journey ended, and who had asked for it."""
+        self._append(Ended(version, outcome, reason, requester), None, version, durable=False)
 
     def quarantine(self, digest: Digest, reason: str) -> None:
         """Note that a content failed."""

@@ -10,7 +10,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.core.cells import Layout, Totals
+from nexus_supervisor.core.cells import COMPLETE, Layout, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +72,10 @@ class Rows:
             return Totals(0, 0, 0)
         now, before = self.layout.totals(self._words, column), self._before[process]
         return Totals(now.requests - before.requests, now.errors - before.errors, now.ticks - before.ticks)
+
+    def complete(self, version: int) -> None:
+        """Let every worker see that this version is complete on disk."""
+        self._words[COMPLETE] = version
 
     def close(self) -> None:
         """Close the descriptor; workers that map the memory keep it."""

@@ -10,19 +10,23 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core.settings import overrides_from_environment
 from nexus_supervisor.errors import RejectedError, UsageError
 from nexus_supervisor.supervisor.lock import DirectoryLock
 from nexus_supervisor.supervisor.process import harden
-from nexus_supervisor.supervisor.service import start
+from nexus_supervisor.supervisor.service import Service, start
+from nexus_supervisor.supervisor.signals import Signals, pass_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["run"]
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(directory: Path, overrides: dict[str, Any], *, allow_unsigned: bool) -> int:
@@ -42,18 +46,40 @@ def run(directory: Path, overrides: dict[str, Any], *, allow_unsigned: bool) -> 
         message = f"the environment holds settings that can't be used: {text}"
         raise UsageError(message)
     harden()
+    pass_over()
     directory = directory.resolve()
     with DirectoryLock(directory):
         return asyncio.run(_run(directory, _joined(environment, overrides), allow_unsigned=allow_unsigned))
 
 
 async def _run(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned: bool) -> int:
+    """Come up, run, go down. An order to end that comes while it comes up is followed at once: nothing serves yet."""
     loop = asyncio.get_running_loop()
-    async with await start(directory, overrides, allow_unsigned=allow_unsigned) as service:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, service.look)
-        return await service.ended
+    starting = loop.create_task(start(directory, overrides, allow_unsigned=allow_unsigned))
+    running: Service | None = None
+    asked: list[str] = []
+
+    def stop(signal_name: str) -> None:
+        if running is not None:
+            running.stop(signal_name)
+        else:
+            asked.append(signal_name)
+            starting.cancel()
+
+    def look() -> None:
+        if running is not None:
+            running.look()
+
+    with Signals(loop, {**{number: partial(stop, number.name) for number in _ENDING}, signal.SIGHUP: look}):
+        try:
+            service = await starting
+        except asyncio.CancelledError:
+            return 0
+        async with service:
+            running = service
+            for signal_name in asked:
+                service.stop(signal_name)
+            return await service.ended
 
 
 def _joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,6 +158,7 @@ class Service:
         beginning, settings = self._beginning, self._settings
         release = self._releases.callback
         release(self._log.close)
+        release(self._log.overhear("asyncio"))
         release(beginning.contents.close)
         sockets = Sockets((bind(settings.daemon.bind, settings.daemon.port),))
         release(sockets.close)
@@ -190,7 +191,13 @@ class Service:
 
     async def _serve_control(self) -> None:
         limits = self._settings.supervisor.limits
-        server = ControlServer(self._directory, self._submit, limits.max_clients, announce=self._notices.tell)
+        server = ControlServer(
+            self._directory,
+            self._submit,
+            limits.max_clients,
+            announce=self._notices.tell,
+            idle_seconds=limits.client_idle_seconds,
+        )
         await server.start()
         self._releases.push_async_callback(server.close)
 

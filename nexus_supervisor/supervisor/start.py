@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.core.compilation import Adopted, Begin
+from nexus_supervisor.core.compilation import Begin
 from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, LookFailed
 from nexus_supervisor.core.history import Committed, History
 from nexus_supervisor.core.problems import Problem
@@ -88,7 +88,7 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
             raise RejectedError(message, problems)
         if committed is not None and (candidate is None or candidate.digest != committed.content.digest):
             kept = contents.put(committed.content, None)
-            usable = await _resolve(loop, compiling, contents, committed)
+            usable = await _resolve(loop, compiling, contents, committed, kept.settings)
             unusable = candidate is None or candidate.digest in store.recovered.quarantined
             if unusable and usable:
                 message = f"version {committed.version} can't be issued again: a secret is missing or differs"
@@ -119,14 +119,15 @@ async def _first_look(
 
 
 async def _resolve(
-    loop: asyncio.AbstractEventLoop, compiling: Compiling, contents: Contents, committed: Stored
+    loop: asyncio.AbstractEventLoop, compiling: Compiling, contents: Contents, committed: Stored, settings: Settings
 ) -> tuple[Problem, ...]:
     """Have the references of the committed version resolved again; return what is missing or differs."""
-    answer: asyncio.Future[tuple[Adopted, int | None]] = loop.create_future()
-    compiling.resolve(committed.content.digest, lambda adopted, secrets: answer.set_result((adopted, secrets)))
-    adopted, secrets = await answer
+    answer: asyncio.Future[tuple[tuple[Problem, ...], int | None]] = loop.create_future()
+    timeout = settings.supervisor.limits.compile_timeout_seconds
+    compiling.resolve(committed.content.digest, timeout, lambda *found: answer.set_result(found))
+    problems, secrets = await answer
     contents.put(committed.content, secrets)
-    return adopted.problems
+    return problems
 
 
 def _open(directory: Path, settings: Settings, *, allow_unsigned: bool) -> tuple[Signer, Store]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Recovered", "Store", "Stored"]
 
 _STATE: Final = "state"
+_FARTHEST: Final = MAX_VERSION_STEP // 2
 
 
 class Kept(NamedTuple):
@@ -119,11 +120,8 @@ class Store:
         recovery = Recovery(self._archive, self._trust, opened.records)
         found = recovery.newest(self._ledger)
         known = self._ledger.highest
-        highest = max((self._ledger.highest, *self._archive.versions()))
+        highest = self._highest(opened, found)
         if opened.tail is not None:
-            highest = max(
-                (highest + 1, *(number for number in opened.tail.numbers if number <= highest + MAX_VERSION_STEP))
-            )
             self._note(Burnt(highest, "the journal's end was damaged"))
             recovery.alarms.append(tail_notice(opened.tail, highest))
         recovery.alarms += self._write_back(found)
@@ -142,6 +140,18 @@ class Store:
             alarms=tuple(recovery.alarms),
             history=self._ledger.history,
         )
+
+    def _highest(self, opened: Opened, found: list[Found]) -> int:
+        """Return the highest number that was ever given, as far as that can be known.
+
+        A number that only a damaged directory or a damaged end names counts no farther than workers would follow: they
+        refuse a leap, so that an empty directory with a huge name would otherwise stop every push from then on.
+        """
+        sure = max((self._ledger.highest, *(one.stored.version for one in found)))
+        farthest = (found[0].stored.version if found else 0) + _FARTHEST
+        named = (*self._archive.versions(), *(opened.tail.numbers if opened.tail is not None else ()))
+        highest = max((sure, *(number for number in named if number <= farthest)))
+        return highest if opened.tail is None else max(highest, sure + 1)
 
     def _write_back(self, found: list[Found]) -> Iterator[Notice]:
         """Bring directories and pointer to what was recovered."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from socket import SOL_SOCKET
 from typing import TYPE_CHECKING
 
 import psutil
 
+from nexus_supervisor.core.codec import pack
 from nexus_supervisor.core.events import Event, SpawnFailed, Spawned, WorkerExited, WorkerSaid
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, FromWorker, Stage, Start, ToWorker
 from nexus_supervisor.core.notices import Notice
@@ -26,6 +29,7 @@ from nexus_supervisor.wire import close_all, inline_or_beside
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Mapping
+    from socket import socket
 
     from nexus_supervisor.core.effects import SendStage, Spawn
     from nexus_supervisor.core.messages import Activate, Discard, Drain
@@ -42,6 +46,11 @@ _Key = tuple[str, int]
 
 EXIT_SECONDS = 2.0
 """How long a worker that closed its pipe may take to exit."""
+
+MAX_MESSAGE_BYTES = 64 * 1024
+"""What a worker says is short; its longest message says why it refuses a version."""
+
+_SO_PASSRIGHTS = 83  # asm-generic/socket.h; Python doesn't name it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +104,9 @@ class Workers:
             self._rows.leave(key)
             self._post(SpawnFailed(effect.slot, effect.incarnation, str(error)))
             return None
-        pipe = Pipe(
-            self._loop, child.connection, (FROM_WORKER, TO_WORKER), partial(self._heard, key), partial(self._broke, key)
-        )
+        _take_no_descriptors(child.connection)
+        heard, broke = partial(self._heard, key), partial(self._broke, key)
+        pipe = Pipe(self._loop, child.connection, (FROM_WORKER, TO_WORKER), heard, broke, MAX_MESSAGE_BYTES)
         self._workers[key] = _Worker(child, pipe)
         held = tuple(listeners)
         descriptors = [*(listener.socket.fileno() for listener in held), self._rows.descriptor]
@@ -108,14 +117,30 @@ class Workers:
         return SpawnRecord(effect.slot, effect.incarnation, child.pid, _start_time(child.pid), token)
 
     def stage(self, effect: SendStage, stored: Stored) -> None:
-        """Send a version: as little of it as the worker's own contents allow, large parts beside the frame."""
+        """Send a version: as little of it as the worker's own contents allow, large parts beside the frame.
+
+        A worker that it can't be sent to is ended: the next one starts from what it can be given.
+        """
         worker = self._workers.get((effect.slot, effect.incarnation))
         if worker is None:
             return
+        with ExitStack() as sent:
+            try:
+                message, descriptors = self._offer(effect, stored, sent)
+            except OSError as error:
+                reason = f"version {effect.version} could not be sent to it ({error.strerror})"
+                self._broke((effect.slot, effect.incarnation), reason)
+            else:
+                worker.pipe.send(message, descriptors)
+
+    def _offer(self, effect: SendStage, stored: Stored, sent: ExitStack) -> tuple[Stage, list[int]]:
+        """Return the message and its descriptors; ``sent`` closes those that were made for it."""
         digest = stored.content.digest
         parcel = self._contents.parcel(effect.holds, digest)
-        payload, beside = inline_or_beside(parcel.payload, "nexus-content") if parcel.payload else (None, [])
+        payload, beside = _part(parcel.payload, "nexus-content", sent)
         secrets = self._contents.get(digest).secrets
+        named = self._named_rows(parcel)
+        rows, rows_beside = _part(pack(named) if named else None, "nexus-rows", sent)
         message = Stage(
             push=effect.push,
             version=stored.manifest.version,
@@ -125,10 +150,10 @@ class Workers:
             payload=payload,
             payload_beside=bool(beside),
             secrets_beside=secrets is not None,
-            cells=self._cells(parcel),
+            rows=rows,
+            rows_beside=bool(rows_beside),
         )
-        worker.pipe.send(message, [*beside, *([] if secrets is None else [secrets])])
-        close_all(beside)
+        return message, [*beside, *([] if secrets is None else [secrets]), *rows_beside]
 
     def send(self, slot: str, incarnation: int, message: Activate | Discard | Drain) -> None:
         """Send a small message; a worker that is gone needs none."""
@@ -174,19 +199,22 @@ class Workers:
             pepper=self._identity.pepper,
         )
 
-    def _cells(self, parcel: Parcel) -> dict[str, dict[str, int]]:
-        cells: dict[str, dict[str, int]] = {}
+    def _named_rows(self, parcel: Parcel) -> dict[str, dict[str, int]]:
+        """Return the rows of the entries that a parcel brings, section by section."""
+        named: dict[str, dict[str, int]] = {}
         for section, names in parcel.names.items():
             rows = {name: self._rows.row(section, name) for name in names}
-            cells[section] = {name: row for name, row in rows.items() if row is not None}
-        return cells
+            named[section] = {name: row for name, row in rows.items() if row is not None}
+        return named
 
     def _heard(self, key: _Key, message: FromWorker, descriptors: list[int]) -> None:
         close_all(descriptors)
-        if (message.slot, message.incarnation) == key:
-            self._post(WorkerSaid(message))
+        if (message.slot, message.incarnation) != key:
+            self._broke(key, "it spoke as another worker")
+        elif descriptors:
+            self._broke(key, "it sent descriptors, and no worker has any to send")
         else:
-            self._broke(key, f"it spoke as {message.slot}/{message.incarnation}")
+            self._post(WorkerSaid(message))
 
     def _broke(self, key: _Key, reason: str | None) -> None:
         """End a worker that broke the protocol; one that closed its pipe has a moment to exit by itself."""
@@ -212,7 +240,7 @@ class Workers:
         totals = self._rows.totals(key)
         try:
             rss = psutil.Process(worker.child.pid).memory_info().rss
-        except psutil.Error:
+        except (psutil.Error, OSError):
             rss = 0
         return Figures(totals.requests, totals.errors, rss)
 
@@ -220,5 +248,23 @@ class Workers:
 def _start_time(pid: int) -> float:
     try:
         return float(psutil.Process(pid).create_time())
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return 0.0
+
+
+def _part(raw: bytes | None, name: str, sent: ExitStack) -> tuple[bytes | None, list[int]]:
+    """Return how a part of a message travels; ``sent`` closes its memory."""
+    if raw is None:
+        return None, []
+    inline, beside = inline_or_beside(raw, name)
+    sent.callback(close_all, beside)
+    return inline, beside
+
+
+def _take_no_descriptors(connection: socket) -> None:
+    """Have the kernel refuse a worker that passes descriptors (Linux 6.16), elsewhere the pipe ends it.
+
+    To close somebody else's descriptor may block: a socket with SO_LINGER, a file on a dead server.
+    """
+    with suppress(OSError):  # an older kernel
+        connection.setsockopt(SOL_SOCKET, _SO_PASSRIGHTS, 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nexus_supervisor.core import delta
+from nexus_supervisor.core.codec import pack
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.messages import Active, Ready, Rejected, Stage
 from tests.support.workers import Worker, a_content, a_secret, a_table
@@ -64,9 +65,8 @@ POISON = a_content({"nut": NUT, "poison": {"price": 3}}, {"motd": "bye"})
 
 def offered(site: Site) -> Stage:
     stated, signature = site.signer.state(ONE, 1)
-    return Stage(
-        1, Version(1), stated, signature, None, delta.encode(ONE.delta_from(None)), False, True, {"items": {"nut": 7}}
-    )
+    payload, rows = delta.encode(ONE.delta_from(None)), pack({"items": {"nut": 7}})
+    return Stage(1, Version(1), stated, signature, None, payload, False, True, rows, False)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_no_two_numbers_share_a_word() -> None:
     blocks = [range(LAYOUT.block(slot), LAYOUT.block(slot) + 8) for slot in range(3)]
     cells = [range(LAYOUT.cell(row, slot), LAYOUT.cell(row, slot) + 4) for row in range(8) for slot in range(3)]
 
-    words = [word for one in (*blocks, *cells) for word in one]
+    words = [*range(8), *(word for one in (*blocks, *cells) for word in one)]
 
     assert sorted(words) == list(range(LAYOUT.size_bytes // 8))
 

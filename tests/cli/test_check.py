@@ -69,7 +69,25 @@ def test_a_directory_without_keys_is_checked_all_the_same(demo: Path) -> None:
     for name in ("signing.key", "signing.pub", "allowed_signers", "pepper"):
         (demo / "keys" / name).unlink()
 
-    assert run("check", demo).exit_code == 0
+    result = run("check", demo)
+
+    assert (result.exit_code, result.stdout) == (0, f"{demo} is valid: 4 files\n")
+    assert result.stderr == f"note: it has no keys yet, which `run` needs: nexus-supervisor keygen {demo}\n"
+    assert json.loads(run("check", demo, "--json").stdout)["digest"] is None
+
+
+def test_a_directory_with_keys_has_a_digest(demo: Path) -> None:
+    first, second = (json.loads(run("check", demo, "--json").stdout)["digest"] for _ in range(2))
+
+    assert first == second
+    assert len(first) == 64
+
+
+def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    result = run("check", tmp_path / "missing")
+
+    assert result.exit_code == 3
+    assert result.stdout.startswith(f"{tmp_path / 'missing'}: expected a directory, found nothing")
 
 
 def test_nothing_is_touched(demo: Path) -> None:

@@ -40,11 +40,11 @@ def test_a_request_arrives_as_it_was_built_and_its_end_comes_back(tmp_path: Path
         assert supervisor.next_request()[0] == PUSH
 
 
-@pytest.mark.parametrize("left_behind", ["nothing", "no state", "a stale socket", "a file in the way"])
+@pytest.mark.parametrize("left_behind", ["nothing", "a stale socket", "a file in the way"])
 def test_without_a_supervisor_the_error_says_how_to_start_one(tmp_path: Path, left_behind: str) -> None:
-    directory = tmp_path / "demo"
-    if left_behind != "nothing":
-        directory.mkdir()
+    directory = tmp_path / "my demo"
+    directory.mkdir()
+    (directory / "daemon.toml").touch()
     if left_behind == "a stale socket":
         (directory / "state").mkdir()
         with socket.socket(socket.AF_UNIX) as abandoned:
@@ -52,8 +52,17 @@ def test_without_a_supervisor_the_error_says_how_to_start_one(tmp_path: Path, le
     if left_behind == "a file in the way":
         (directory / "state").write_text("")
 
-    with pytest.raises(errors.NotRunningError, match=r"no supervisor runs on .*demo: start one with"):
+    with pytest.raises(errors.NotRunningError) as raised:
         ControlClient(directory).status()
+
+    start = f"start one with `nexus-supervisor run '{directory}'`, or name another directory"
+    assert str(raised.value) == f"no supervisor runs on {directory}: {start}"
+
+
+@pytest.mark.parametrize(("directory", "why"), [(".", "it has no daemon.toml"), ("missing", "it is not a directory")])
+def test_where_no_supervisor_could_run_the_error_says_why(tmp_path: Path, directory: str, why: str) -> None:
+    with pytest.raises(errors.NotRunningError, match=f"no supervisor runs on .*: {why}.* Name another one"):
+        ControlClient(tmp_path / directory).status()
 
 
 def test_a_long_path_to_no_supervisor_is_told_the_same_way(tmp_path: Path) -> None:
@@ -99,8 +108,23 @@ def test_a_supervisor_that_ends_before_it_answers_leaves_the_wait_unfinished(tmp
 
 
 def test_a_wait_is_bounded(tmp_path: Path) -> None:
-    with ScriptedSupervisor(tmp_path, silent), pytest.raises(errors.UnfinishedError, match="hasn't answered in time"):
+    with (
+        ScriptedSupervisor(tmp_path, silent),
+        pytest.raises(errors.UnfinishedError, match="what was asked may still happen"),
+    ):
         ControlClient(tmp_path).ask(PUSH, patience=0.0)
+
+
+def test_a_status_that_does_not_come_names_the_process_to_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 0.0)
+    who = rf"the supervisor on {tmp_path} \(pid {os.getpid()}\)"
+    with ScriptedSupervisor(tmp_path, silent):
+        with pytest.raises(errors.UnfinishedError, match=f"{who} hasn't answered in time: it is stopped or overloaded"):
+            ControlClient(tmp_path).status()
+        with pytest.raises(errors.UnfinishedError, match=f"{who} has told nothing new in time"):
+            next(ControlClient(tmp_path).notices(patience=0.0))
 
 
 def test_a_supervisor_that_accepts_nobody_is_told_apart_from_none(
@@ -153,11 +177,6 @@ def test_an_iterator_that_is_closed_leaves_the_supervisor(tmp_path: Path) -> Non
             notices.close()  # type: ignore[attr-defined]
 
             assert left.get(timeout=PATIENCE) == "left"
-
-
-def test_a_notice_that_does_not_come_is_waited_for_only_so_long(tmp_path: Path) -> None:
-    with ScriptedSupervisor(tmp_path, answer_with()), pytest.raises(errors.UnfinishedError):
-        next(ControlClient(tmp_path).notices(patience=0.0))
 
 
 def test_a_refused_subscription_raises(tmp_path: Path) -> None:

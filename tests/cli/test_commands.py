@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from nexus_supervisor.cli import main
+from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import (
     Ended,
     PushRequest,
@@ -64,6 +67,12 @@ def test_push_says_how_many_workers_have_it(tmp_path: Path) -> None:
         assert run("push", tmp_path).stdout == "APPLIED 4/4: version 12 is live in every worker.\n"
 
 
+def test_push_says_of_how_many_slots_where_the_supervisor_tells(tmp_path: Path) -> None:
+    end = ended(0, "APPLIED", "version 12 is live in 3 workers.", version=12, workers=3, slots=4)
+    with ScriptedSupervisor(tmp_path, answer_with(end)):
+        assert run("push", tmp_path).stdout == "APPLIED 3/4: version 12 is live in 3 workers.\n"
+
+
 def test_a_rejected_push_shows_each_problem_in_a_line(tmp_path: Path) -> None:
     with ScriptedSupervisor(tmp_path, answer_with(REJECTED)):
         assert run("push", tmp_path).stderr.splitlines() == [
@@ -80,8 +89,16 @@ def test_a_held_push_lists_the_keys_and_the_command_that_applies_them(tmp_path: 
             "HELD: version 13 is live; the rest waits.",
             "  destinations.main.db_path",
             "  daemon.port",
-            f"Apply it with: nexus-supervisor restart -d '{directory}'",
+            f"Apply it with: nexus-supervisor restart '{directory}'",
         ]
+
+
+def test_what_a_restart_does_not_apply_is_applied_by_stop_and_run(tmp_path: Path) -> None:
+    held = ended(8, "HELD", "version 13 is live.", held=["destinations.main.db_path", "supervisor.name"])
+    with ScriptedSupervisor(tmp_path, answer_with(held)):
+        last = run("push", tmp_path).stderr.splitlines()[-1]
+
+    assert last == f"Apply it with: nexus-supervisor stop {tmp_path} && nexus-supervisor run {tmp_path}"
 
 
 @pytest.mark.parametrize("end", [APPLIED, REJECTED, HELD])
@@ -92,6 +109,8 @@ def test_with_json_one_document_is_on_stdout_whatever_the_end(tmp_path: Path, en
     document = json.loads(result.stdout)
     assert (document["outcome"], document["exit_code"]) == (end.outcome, end.exit_code)
     assert document["problems"] == list(end.problems)
+    facts: dict[str, Any] = canonical.decode(end.document)
+    assert facts.items() <= document.items()
     assert result.exit_code == end.exit_code
     assert result.stderr == ""
 
@@ -144,7 +163,7 @@ def test_without_a_supervisor_every_command_leaves_with_7_and_prints_nothing_on_
 
     assert result.exit_code == 7
     assert result.stdout == ""
-    assert result.stderr.startswith(f"nexus-supervisor: no supervisor runs on {tmp_path}: start one with")
+    assert result.stderr.startswith(f"nexus-supervisor: no supervisor runs on {tmp_path}: ")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -213,7 +232,22 @@ def test_an_interrupted_wait_says_so_and_leaves_with_5(tmp_path: Path) -> None:
         out, err = pushing.communicate()
 
     assert (pushing.returncode, out) == (5, "")
-    assert err == "nexus-supervisor: interrupted: what was asked may still happen, `nexus-supervisor status` tells\n"
+    sentence = f"interrupted: what was asked may still happen, `nexus-supervisor status {tmp_path}` tells"
+    assert err == f"nexus-supervisor: {sentence}\n"
+
+
+def test_who_follows_leaves_by_an_interrupt_and_has_what_there_was(tmp_path: Path) -> None:
+    with (
+        ScriptedSupervisor(tmp_path, answer_with(noticed(1))),
+        command("events", tmp_path, "--follow", "--json") as following,
+    ):
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["number"] == 1
+
+        following.send_signal(signal.SIGINT)
+        out, err = following.communicate()
+
+    assert (following.returncode, out, err) == (0, "", "")
 
 
 def test_stop_says_that_the_supervisor_has_ended_when_it_is_gone(tmp_path: Path) -> None:
@@ -242,27 +276,49 @@ def test_the_directory_comes_from_the_argument_the_option_the_environment_or_the
     with ScriptedSupervisor(tmp_path, answer_with()):
         assert run("status", tmp_path).exit_code == 0
         assert run("status", "-d", tmp_path).exit_code == 0
-        assert run("status", tmp_path, "-d", tmp_path).exit_code == 0
         assert run("status", home=tmp_path).exit_code == 0
         assert run("status", home=tmp_path / "elsewhere").exit_code == 7
         monkeypatch.chdir(tmp_path)
         assert run("status").exit_code == 0
+        assert run("status", ".", "-d", tmp_path).exit_code == 0
 
-    both = run("status", tmp_path, "-d", tmp_path / "other")
-    assert both.exit_code == 2
-    assert "two directories are named" in both.stderr
+
+@pytest.mark.parametrize("name", ["push", "restart", "stop", "status", "workers", "events"])
+def test_every_command_takes_its_directory_as_an_argument_too(tmp_path: Path, name: str) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(CONFLICT, noticed(1))) as supervisor:
+        by_option = run(name, "-d", tmp_path)
+        asked = supervisor.next_request()[0]
+        by_argument = run(name, tmp_path)
+
+        assert asked in [supervisor.next_request()[0] for _ in range(supervisor.asked.qsize())]
+    assert by_argument.exit_code == by_option.exit_code
+
+
+@pytest.mark.parametrize("name", sorted(main.list_commands(click.Context(main))))
+def test_two_different_directories_are_wrong_usage(tmp_path: Path, name: str) -> None:
+    result = run(name, tmp_path, "-d", tmp_path / "other")
+
+    assert result.exit_code == 2
+    assert "two directories are named" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nothing"], ["push", "--wait", "forever"], ["push", "--expect", "-1"], ["events", "--since", "x"], ["stop", "x"]],
+    [
+        ["nothing"],
+        ["push", "--wait", "forever"],
+        ["push", "--expect", "-1"],
+        ["events", "--since", "x"],
+        ["stop", "a", "b"],
+    ],
 )
 def test_wrong_usage_leaves_with_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
 
 
 @pytest.mark.parametrize("no_color", [False, True])
-def test_a_terminal_gets_tables_and_colors_only_where_wanted(tmp_path: Path, *, no_color: bool) -> None:
+def test_a_terminal_gets_colors_only_where_wanted(tmp_path: Path, *, no_color: bool) -> None:
     hostile = {**STATUS, "isolation": "\x1b[2J[red]x[/red]"}
     with ScriptedSupervisor(tmp_path, answer_with(status=hostile)):
         output = in_terminal({"NO_COLOR": "1"} if no_color else {}, "status", tmp_path)
@@ -273,10 +329,42 @@ def test_a_terminal_gets_tables_and_colors_only_where_wanted(tmp_path: Path, *, 
     assert ("\x1b[32m" in output) is not no_color
 
 
+@pytest.mark.parametrize("name", ["status", "workers"])
+def test_a_terminal_of_80_columns_shows_every_worker_in_one_line_and_cuts_no_name(tmp_path: Path, name: str) -> None:
+    workers = [
+        {
+            **STATUS["workers"][0],
+            "slot": f"gateway-{number}",
+            "incarnation": 100 + number,
+            "pid": 4_194_304,
+            "version": 123_456,
+            "oldest_snapshot": 123_456,
+            "requests": 12_345_678,
+            "rss_bytes": 1000 << 20,
+        }
+        for number in range(12)
+    ]
+    with ScriptedSupervisor(tmp_path, answer_with(status={**STATUS, "workers": workers})):
+        output = in_terminal({"COLUMNS": "80", "NO_COLOR": "1"}, name, tmp_path)
+
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in output.splitlines()]
+    assert max(map(len, lines)) <= 80
+    table = lines[next(number for number, line in enumerate(lines) if line.startswith("SLOT")) :]
+    assert [line.split()[0] for line in table[1:]] == [f"gateway-{number}" for number in range(12)]
+    assert {len(line) for line in table} == {len(table[0])}
+
+
+_COMMAND = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
+runpy.run_module("nexus_supervisor", run_name="__main__", alter_sys=True)
+"""
+
+
 def command(*arguments: object) -> subprocess.Popen[str]:
-    """Start the real command."""
+    """Start the real command, which an interrupt reaches however these tests were started."""
     return subprocess.Popen(
-        [sys.executable, "-m", "nexus_supervisor", *map(str, arguments)],
+        [sys.executable, "-c", _COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

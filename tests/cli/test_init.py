@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from nexus_supervisor.cli import main
 from nexus_supervisor.supervisor import keys
+from tests.support.nexus import Nexus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,14 +58,20 @@ def test_every_key_that_the_examples_name_is_random_and_private(tmp_path: Path) 
 
 
 def test_only_the_owner_reads_secret_keys_and_everybody_reads_the_examples(tmp_path: Path) -> None:
-    run("init", tmp_path / "demo")
+    umask = os.umask(0)
+    try:
+        run("init", tmp_path / "demo")
+    finally:
+        os.umask(umask)
 
+    assert stat.S_IMODE((tmp_path / "demo" / "keys").stat().st_mode) == 0o700
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode) & 0o077
         for path in (tmp_path / "demo").rglob("*")
         if path.is_file()
     }
-    assert modes["signing.key"] == modes["pepper"] == 0
+    for private in ("signing.key", "pepper", "demo-claude-code.key", "demo-cursor.key"):
+        assert modes[private] == 0
     assert modes["daemon.toml"] & 0o044 == 0o044
 
 
@@ -76,6 +84,25 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
     assert result.exit_code == 6
     assert f"already has {there}, and nothing is overwritten" in result.stderr
     assert content(tmp_path) == {there: b"mine"}
+
+
+@pytest.mark.parametrize("there", ["README.md", "sources"])
+def test_what_appears_while_a_directory_is_made_is_not_overwritten_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    def generate(draft: Path) -> None:
+        generated(draft)
+        (tmp_path / there).write_text("mine")
+
+    generated = keys.generate
+    monkeypatch.setattr(keys, "generate", generate)
+
+    result = run("init", tmp_path)
+
+    assert result.exit_code == 6
+    assert f"already has {there}, and nothing is overwritten" in result.stderr
+    assert content(tmp_path) == {there: b"mine"}
+    assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
 def test_a_second_init_changes_nothing(tmp_path: Path) -> None:
@@ -164,6 +191,7 @@ def test_run_hands_on_what_the_options_give_and_nothing_else(
 ) -> None:
     everything = ["-w", "3", "-b", "[::1]:0", "--program", "asgi", "--app", "main:app", "--allow-unsigned"]
 
+    (tmp_path / "daemon.toml").touch()
     assert run("run", tmp_path).exit_code == 4
     assert run("run", tmp_path, *everything).exit_code == 4
 
@@ -213,10 +241,81 @@ def test_the_commands_to_try_name_the_address_that_was_chosen(
     assert "http://127.0.0.1:9001/whoami" in by_environment.stdout
 
 
-def test_run_without_init_makes_nothing(tmp_path: Path, started: list[tuple[Path, dict[str, Any], bool]]) -> None:
-    run("run", tmp_path / "demo")
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("asgi", "  curl -si http://127.0.0.1:9000/   # the text of greetings/world.toml"),
+        ("hello", "  curl -si http://127.0.0.1:9000/   # Nexus-Config-Version rises"),
+        ("mine.workers:run", "  # what it answers is up to mine.workers:run; a request sees greetings/*.toml"),
+    ],
+)
+def test_every_program_has_something_to_try(
+    tmp_path: Path, started: list[tuple[Path, dict[str, Any], bool]], program: str, line: str
+) -> None:
+    told = run("run", tmp_path / "my demo", "--init", "--program", program, "-b", "127.0.0.1:9000").stdout.splitlines()
 
+    assert told[1].startswith(line)
+    assert told[-1] == f"  nexus-supervisor status '{tmp_path / 'my demo'}'"
+
+
+def test_a_directory_is_made_for_the_program_that_the_environment_names(
+    tmp_path: Path, started: list[tuple[Path, dict[str, Any], bool]]
+) -> None:
+    run("run", tmp_path, "--init", NEXUS_SUPERVISOR__PROGRAM="asgi")
+
+    assert tomllib.loads((tmp_path / "daemon.toml").read_text())["supervisor"]["program"] == "asgi"
+
+
+def test_run_in_a_directory_that_is_none_of_ours_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    directory = tmp_path / "my project"
+    directory.mkdir()
+    (directory / "main.py").touch()
+
+    result = run("run", directory)
+
+    make = f"`nexus-supervisor init '{directory}'` or `nexus-supervisor run '{directory}' --init`"
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"nexus-supervisor: {directory} is no directory of nexus-supervisor (it has no daemon.toml): "
+        f"name another, or make one with {make}\n"
+    )
+    assert [path.name for path in directory.iterdir()] == ["main.py"]
+
+
+def test_run_without_init_makes_nothing(tmp_path: Path) -> None:
+    result = run("run", tmp_path / "demo")
+
+    assert result.exit_code == 3
+    assert f"demo is not a directory: make one with `nexus-supervisor init {tmp_path / 'demo'}`" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_ran_before_is_ours_without_its_daemon_toml(
+    tmp_path: Path, started: list[tuple[Path, dict[str, Any], bool]]
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "journal").touch()
+
+    assert run("run", tmp_path).exit_code == 4
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("program", ["gateway", "asgi"])
+def test_what_init_makes_runs(tmp_path: Path, program: str) -> None:
+    run("init", tmp_path / "demo", "--program", program)
+
+    with Nexus(tmp_path / "demo", "-w", "1") as nexus:
+        assert nexus.status()["state"] == "ok"
+        assert nexus.push().outcome == "APPLIED"
+
+
+def test_the_examples_say_which_edit_withdraws_a_key(tmp_path: Path) -> None:
+    run("init", tmp_path)
+    source = tmp_path / "sources" / "claude-code.toml"
+
+    comment = source.read_text().partition("[source]")[0].replace("\n# ", " ")
+    assert "Delete the file, move it out of sources/ or let its name no longer end in .toml" in comment
+    assert "Another name within sources/ changes nothing" in comment
 
 
 def test_keygen_makes_keys_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,12 +35,56 @@ finally:
     assert HEAVY.isdisjoint(shown.stderr.split())
 
 
-@pytest.mark.parametrize("command", sorted(main.list_commands(click.Context(main))))
-def test_every_command_of_the_overview_exists_and_takes_a_directory(command: str) -> None:
-    shown = CliRunner().invoke(main, [command, "--help"])
+COMMANDS = sorted(main.list_commands(click.Context(main)))
+
+
+def found(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_overview_exists_and_takes_a_directory(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"])
 
     assert shown.exit_code == 0
     assert "-d, --dir DIR" in shown.stdout
+    assert "DIR" in shown.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_first_what_the_overview_says(name: str) -> None:
+    overview = CliRunner().invoke(main, ["--help"]).stdout
+    (about,) = re.findall(rf"^  {name}  +(\S.*)$", overview, flags=re.MULTILINE)
+
+    assert (found(name).help or "").split("\n\n")[0] == about
+    assert about.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(name, one) for name in COMMANDS for one in found(name).params if isinstance(one, click.Option)],
+)
+def test_every_option_says_what_it_does(name: str, option: click.Option) -> None:
+    assert option.help, f"{name} {option.opts}"
+    assert option.help[0].isupper()
+    assert option.help.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("sttaus", "there is no command 'sttaus': did you mean status?"),
+        ("Worker", "there is no command 'Worker': did you mean workers?"),
+        ("demo", "there is no command 'demo'"),
+    ],
+)
+def test_an_unknown_command_is_wrong_usage_and_names_the_one_that_was_meant(word: str, told: str) -> None:
+    shown = CliRunner().invoke(main, [word, "--json"])
+
+    assert shown.exit_code == 2
+    assert shown.stderr.splitlines()[-1] == f"Error: {told}"
 
 
 def test_the_version_is_the_one_that_is_installed() -> None:
@@ -67,7 +112,7 @@ def test_the_version_is_the_one_that_is_installed() -> None:
         (
             KeyboardInterrupt(),
             5,
-            ["nexus-supervisor: interrupted: what was asked may still happen, `nexus-supervisor status` tells"],
+            ["nexus-supervisor: interrupted"],
         ),
     ],
 )
@@ -80,7 +125,7 @@ def test_an_expected_error_is_a_sentence_on_stderr_and_an_exit_code(
 
     monkeypatch.setattr(type(main), "get_command", lambda *_: failing)
 
-    result = CliRunner().invoke(main, ["failing"], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["status"], catch_exceptions=False)
 
     assert result.exit_code == exit_code
     assert result.stderr.splitlines() == lines

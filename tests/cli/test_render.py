@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_supervisor.cli.render import duration, moment, plain, status_page, workers_page
+from nexus_supervisor.cli.render import Cell, duration, moment, plain, status_page, workers_page
 from tests.support.control import STATUS
 
 NOW = 1_795_500_090.0
 
 
 def shown(**changes: Any) -> str:
-    return plain(status_page({**STATUS, **changes}, NOW))
+    return plain(status_page({**STATUS, **changes}, NOW, invocation))
+
+
+def invocation(command: str) -> str:
+    return f"nexus-supervisor {command} demo"
 
 
 def test_the_status_names_every_fact_and_every_worker() -> None:
@@ -34,9 +38,9 @@ def test_the_status_names_every_fact_and_every_worker() -> None:
         "watch            inotify, compared 1 s ago",
         "not used yet     supervisor.guards",
         "",
-        "SLOT        PID  INCARNATION  STATE  VERSION  SINCE           REQUESTS  ERRORS       RSS",
-        "gateway-0  4000            1  ready       12  1 min 30 s ago         7       0  40.0 MiB",
-        "gateway-1  4001            1  ready       12  1 min 30 s ago         7       1  40.0 MiB",
+        "SLOT        PID  INC  STATE  VERSION    AGE  REQUESTS  ERRORS       RSS",
+        "gateway-0  4000    1  ready       12  1m30s         7       0  40.0 MiB",
+        "gateway-1  4001    1  ready       12  1m30s         7       1  40.0 MiB",
     ]
 
 
@@ -50,39 +54,118 @@ def test_what_is_held_names_its_keys_and_the_command_that_applies_them() -> None
         drift={"since": NOW - 60, "reason": "held", "keys": ["destinations.main.db_path"]},
     )
 
-    assert "destinations.main.db_path, daemon.port, held 1 min ago: apply with `nexus-supervisor restart`" in text
-    assert "the directory differs from what runs since 1 min ago (held): destinations.main.db_path" in text
+    apply = "apply with `nexus-supervisor restart demo`"
+    assert f"destinations.main.db_path, daemon.port, held for 1 min: {apply}" in text
+    assert "held for 1 min: what runs differs from the directory in destinations.main.db_path" in text
+
+
+def test_what_a_new_start_alone_applies_names_both_commands() -> None:
+    text = shown(pending_restart={"keys": ["supervisor.name"], "since": NOW - 5, "needs": "start"})
+
+    assert "5 s: apply with `nexus-supervisor stop demo`, then `nexus-supervisor run demo`" in text
 
 
 def test_a_rejection_shows_its_problems_and_where_the_rest_is() -> None:
     found = [f"sources/a.toml:{line}: source.tier: expected 0 to 3" for line in range(1, 15)]
 
-    text = shown(last_rejection={"at": NOW - 5, "reason": "not valid", "errors": found})
+    text = shown(
+        last_rejection={"at": NOW - 5, "reason": "not valid", "errors": found},
+        drift={"since": NOW - 5, "reason": "rejected", "keys": []},
+    )
 
-    assert "last rejection   5 s ago: not valid" in text
+    assert "drift            rejected for 5 s: what runs differs from the directory\n" in text
+    assert "last rejection   5 s ago: not valid\n" in text
     assert found[9] in text
     assert found[10] not in text
     assert "and 4 more: see --json" in text
 
 
-def test_a_rollout_shows_its_version_phase_and_reason() -> None:
-    text = shown(rollout={"version": 13, "phase": "staging", "reason": "a push"})
+@pytest.mark.parametrize("drift", [None, {"since": NOW, "reason": "held", "keys": ["daemon.port"]}])
+def test_a_rejection_of_what_is_valid_by_now_says_that_it_is_over(drift: dict[str, Any] | None) -> None:
+    rejection = {"at": NOW - 5, "reason": "rejected", "errors": ["sources/a.toml:3: source.tier: expected 0 to 3"]}
+    page = status_page({**STATUS, "last_rejection": rejection, "drift": drift}, NOW, invocation)
 
-    assert "rollout          version 13, staging: a push" in text
+    assert dict(page.facts)["last rejection"] == Cell("5 s ago: rejected, mended since", "")
 
 
-def test_a_version_that_requests_still_use_is_shown_beside_the_worker() -> None:
-    worker = {**STATUS["workers"][0], "oldest_snapshot": 9}
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({}, ""),
+        ({"reason": "a push"}, " (a push)"),
+        ({"kind": "push", "reason": ""}, " (push)"),
+        ({"kind": "push", "reason": "a new key"}, " (push: a new key)"),
+    ],
+)
+def test_a_rollout_shows_its_version_phase_kind_and_reason(facts: dict[str, str], text: str) -> None:
+    assert f"rollout          version 13, staging{text}\n" in shown(
+        rollout={"version": 13, "phase": "staging", **facts}
+    )
 
-    assert "12 (in use: 9)" in shown(workers=[worker])
+
+SIGNATURE = {"kind": "config_signature_invalid", "reason": "signature_mismatch", "text": "compiled/000003 is damaged."}
+
+
+def test_security_notices_are_shown_loudly_newest_first_whatever_their_order() -> None:
+    notices = [{**SIGNATURE, "at": NOW - age, "text": f"Notice of {age} s."} for age in (60, 5, 240, 3, 180)]
+
+    page = status_page({**STATUS, "security": notices}, NOW, invocation)
+
+    kind = "config_signature_invalid (signature_mismatch)"
+    assert page.facts[2:6] == (
+        ("security", Cell(f"5 notices, the newest: 3 s ago: {kind}: Notice of 3 s.", "bad")),
+        ("", Cell(f"5 s ago: {kind}: Notice of 5 s.", "bad")),
+        ("", Cell(f"1 min ago: {kind}: Notice of 60 s.", "bad")),
+        ("", Cell("and 2 older: see --json", "bad")),
+    )
+
+
+def test_one_security_notice_is_one_line_with_what_is_known_of_it() -> None:
+    notice = {"at": "2026-11-24T06:01:00.000Z", "kind": "signing_off", "reason": None, "text": "Signing is off."}
+
+    assert "security         1 notice: 30 s ago: signing_off: Signing is off.\n" in shown(security=[notice])
+
+
+@pytest.mark.parametrize("none", [{}, {"security": []}, {"security": None}])
+def test_without_security_notices_nothing_is_said_of_them(none: dict[str, Any]) -> None:
+    assert "security" not in shown(**none)
+
+
+def test_a_version_that_requests_still_use_has_a_column_of_its_own() -> None:
+    first, second = STATUS["workers"]
+    table = plain(workers_page({"workers": [first, {**second, "oldest_snapshot": 9}]}, NOW)).splitlines()
+
+    assert [line.split()[-1] for line in table] == ["OLDEST", "12", "9"]
+    assert "OLDEST" not in shown()
 
 
 def test_the_workers_alone_have_no_facts_around_them() -> None:
     assert plain(workers_page(STATUS, NOW)).startswith("SLOT ")
 
 
+def test_workers_stand_by_the_number_of_their_slot_whether_they_have_a_process_or_not() -> None:
+    def worker(slot: str, incarnation: int) -> dict[str, Any]:
+        return {**STATUS["workers"][0], "slot": slot, "incarnation": incarnation}
+
+    gone = {**worker("gateway-2", 3), "pid": None, "state": "backoff", "last_exit": "killed by SIGKILL"}
+    workers = [worker("gateway-10", 1), worker("gateway-1", 2), worker("gateway-1", 1), worker("gateway-9", 1), gone]
+
+    lines = plain(workers_page({"workers": workers}, NOW)).splitlines()
+
+    places = [(line.split()[0], line.split()[2]) for line in lines[1:6]]
+    assert places == [
+        ("gateway-1", "1"),
+        ("gateway-1", "2"),
+        ("gateway-2", "3"),
+        ("gateway-9", "1"),
+        ("gateway-10", "1"),
+    ]
+    waiting = "gateway-2 has no process and waits for its next start; how the last one ended: killed by SIGKILL"
+    assert lines[6:] == ["", waiting]
+
+
 def test_what_an_older_supervisor_leaves_out_is_a_dash() -> None:
-    text = plain(status_page({"workers": [{}]}, NOW))
+    text = plain(status_page({"workers": [{}]}, NOW, invocation))
 
     assert "version          - (no digest)" in text
     assert text.splitlines()[-1].split() == ["-"] * 9
@@ -105,10 +188,11 @@ def test_hostile_text_anywhere_in_the_document_is_shown_and_not_obeyed(hostile: 
         drift={"since": hostile, "reason": hostile, "keys": [hostile]},
         last_rejection={"at": hostile, "reason": hostile, "errors": [hostile]},
         watch={"mode": hostile, "last_compare_age_seconds": hostile},
-        workers=[dict.fromkeys(STATUS["workers"][0], hostile)],
+        security=[{"at": hostile, "kind": hostile, "reason": hostile, "text": hostile}],
+        workers=[{**dict.fromkeys(STATUS["workers"][0], hostile), "last_exit": hostile}],
     )
 
-    assert len(text.splitlines()) == 17
+    assert len(text.splitlines()) == 20
     assert all(character == "\n" or character.isprintable() for character in text)
 
 
@@ -119,9 +203,9 @@ _json = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(STATUS)), _json))
+@given(st.dictionaries(st.sampled_from(sorted({*STATUS, "security"})), _json))
 def test_no_document_makes_it_fail(document: dict[str, Any]) -> None:
-    assert plain(status_page(document, NOW)).endswith("\n")
+    assert plain(status_page(document, NOW, invocation)).endswith("\n")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,11 @@ BIG = 1 << 30
 
 def text(content: str | bytes) -> Callable[[Path], None]:
     """Return what writes a file of this content."""
-    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def make(path: Path) -> None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return make
 
 
 def sparse(path: Path) -> None:

@@ -661,3 +661,11 @@ def test_neither_the_pepper_nor_the_path_of_the_directory_is_part_of_the_content
 
     assert PEPPER not in payload
     assert os.fspath(desk.directory).encode() not in payload
+
+
+def test_the_size_of_a_secret_file_is_bounded_by_the_settings(desk: Desk) -> None:
+    (desk.directory / "key").write_text("x" * 101)
+    desk.write("daemon.toml", DAEMON + "\n[supervisor.limits]\nmax_secret_bytes = 100\n")
+    desk.write("sources/b.toml", source("b", key="file:key"))
+
+    assert_problem(desk.refused(), r"sources/b\.toml:3: source\.api_key: .* at most 100 bytes, found more")

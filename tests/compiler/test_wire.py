@@ -86,10 +86,12 @@ def test_a_frame_larger_than_the_socket_holds_arrives_whole(pair: Pair) -> None:
 
 def test_many_threads_may_send(pair: Pair) -> None:
     messages = [Look(number, ("x" * 5000,), whole=True) for number in range(200)]
-    threads = [
-        threading.Thread(target=lambda part: [pair.sender.send(one) for one in part], args=(messages[start::4],))
-        for start in range(4)
-    ]
+
+    def send(part: list[Look]) -> None:
+        for one in part:
+            pair.sender.send(one)
+
+    threads = [threading.Thread(target=send, args=(messages[start::4],)) for start in range(4)]
     for thread in threads:
         thread.start()
 

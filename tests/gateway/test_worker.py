@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nexus_supervisor.core import canonical
+from nexus_supervisor.core.codec import pack
 from nexus_supervisor.core.content import Content, Entries, Entry, Section
 from nexus_supervisor.models.loading import load_model
 from nexus_supervisor.models.secrets import Origins
@@ -45,7 +46,7 @@ class Gateway:
         self._rows |= fresh
         self._version += 1
         for worker in self.workers:
-            worker.go(self._content, self._version, base, cells={"sources": fresh})
+            worker.go(self._content, self._version, base, rows=pack({"sources": fresh}))
         return self._version
 
     def start(self, count: int, *sources: dict[str, Any], destinations: dict[str, Any] | None = None) -> None:
@@ -54,7 +55,7 @@ class Gateway:
         assert self._content is not None
         for number in range(count):
             worker = self._stack.enter_context(Worker(self.site, number, program="gateway", slot=f"gateway-{number}"))
-            self.workers.append(worker.serve(self._content, self._version, cells={"sources": self._rows}))
+            self.workers.append(worker.serve(self._content, self._version, rows=pack({"sources": self._rows})))
 
     def connect(self) -> Connection:
         """Open a connection to whichever worker takes it."""

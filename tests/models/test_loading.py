@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,9 @@ from nexus_supervisor.models.loading import UNRESOLVED, ClassModel, ModelError, 
 from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique
 from nexus_supervisor.models.mistakes import ModelMistakesError
 from nexus_supervisor.models.secrets import Origins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ORIGINS = Origins(Path("/nowhere"), {"KEY": "from-outside"}, b"pepper")
 
@@ -97,13 +101,14 @@ def test_sets_have_one_order() -> None:
         ({"name": "x", "area": "1"}, ("area",), "type", "expected a number, found a text in quotes"),
         ({"name": "x", "color": "pink"}, ("color",), "value", "expected 'red' or 'blue', found 'pink'"),
         ({"name": "x", "tags": "a"}, ("tags",), "type", "expected an array, found a text in quotes"),
-        ({"name": "x", "rooms": [{"size": 1}, {}]}, ("rooms", 1, "size"), "missing", "expected a value, found none: "
-         "write this key"),
+        ({"name": "x", "rooms": [{"size": 1}, {}]}, ("rooms", 1, "size"), "missing",
+         "expected a value, found none: write this key"),
         ({"name": "x", "rooms": [{"size": 1, "doors": ["a"]}]}, ("rooms", 0, "doors", 0), "type",
          "expected a whole number, found a text in quotes"),
         ({"name": "x", "pet": {"kind": "cat", "lives": "9"}}, ("pet", "lives"), "type",
          "expected a whole number, found a text in quotes"),
-        ({"name": "x", "pet": {}}, ("pet",), "missing", "expected the key 'kind', found none: it says what this table is"),
+        ({"name": "x", "pet": {}}, ("pet",), "missing",
+         "expected the key 'kind', found none: it says what this table is"),
         ({"name": "x", "number": "1"}, ("number",), "type",
          "expected a whole number or true or false, found a text in quotes"),
         ({"name": "x", "code": "A"}, ("code",), "value", "expected a text that matches ^[a-z]+$"),
@@ -268,19 +273,22 @@ def test_a_built_instance_is_frozen_all_the_way_down() -> None:
 
     assert isinstance(house, House)
     assert isinstance(house.rooms, list)
-    for change in (
+    changes: tuple[Callable[[], None], ...] = (
         lambda: setattr(house, "name", "y"),
-        lambda: house.rooms.append(1),
-        lambda: house.rooms[0].doors.clear(),
+        lambda: house.rooms.append(Room(1)),
+        house.rooms[0].doors.clear,
+        lambda: house.tags.add("x"),
         lambda: setattr(house.rooms[0], "size", 2),
         lambda: house.extras.update(b=2),
         lambda: house.extras.__setitem__("b", 2),
         lambda: delattr(house, "name"),
-    ):
+    )
+    for change in changes:
         with pytest.raises(TypeError, match="a snapshot is frozen"):
             change()
     assert json.dumps(house.extras) == '{"a": 1}'
     assert house.model_dump()["rooms"] == [{"size": 1, "doors": [1]}]
+    copy.deepcopy(house.rooms).append(Room(2))
 
 
 def test_building_an_instance_freezes_no_default_of_the_class() -> None:

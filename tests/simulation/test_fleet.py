@@ -7,18 +7,8 @@ import pytest
 from nexus_supervisor.core import effects, events
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.history import Committed
-from nexus_supervisor.core.problems import Problem
-from tests.support.world import World, content
-
-SYNTAX = (Problem("sources/a.toml", 3, "", "syntax", "expected a key, found '='"),)
-
-
-def running(seed: int = 0, workers: int = 3) -> World:
-    world = World(seed, workers=workers)
-    world.begin()
-    world.settle()
-    assert world.live() == {f"gateway-{number}": 1 for number in range(workers)}
-    return world
+from tests.support.simulated import SYNTAX, content
+from tests.support.world import World, running
 
 
 def test_a_first_start_boots_one_worker_and_then_the_others() -> None:
@@ -27,7 +17,7 @@ def test_a_first_start_boots_one_worker_and_then_the_others() -> None:
     world.begin()
     spawned_before_commit = []
     while world.step():
-        if not world.committed:
+        if not world.performed(effects.Commit):
             spawned_before_commit = [one for one in world.effects if isinstance(one, effects.Spawn)]
 
     assert [one.slot for one in spawned_before_commit] == ["gateway-0"]
@@ -38,7 +28,7 @@ def test_a_first_start_boots_one_worker_and_then_the_others() -> None:
 def test_a_first_start_with_invalid_input_exits_with_3() -> None:
     world = World()
 
-    world.begin(valid=False)
+    world.begin(problems=SYNTAX)
 
     assert world.exit == 3
     assert not world.workers
@@ -46,7 +36,7 @@ def test_a_first_start_with_invalid_input_exits_with_3() -> None:
 
 def test_a_first_start_whose_worker_dies_exits_with_1_and_names_the_reason() -> None:
     world = World()
-    world.poison[content("a")] = "start dies"
+    world.faults.poison[content("a")] = "start dies"
 
     world.begin()
     world.settle()
@@ -67,8 +57,8 @@ def test_a_start_on_unchanged_content_takes_no_new_number() -> None:
 
 def test_a_start_whose_new_content_fails_goes_on_with_the_committed_version() -> None:
     world = World(committed=Committed(Version(7), content("a")))
-    world.directory = content("bad")
-    world.poison[content("bad")] = "start dies"
+    world.directory.live["main"] = "bad"
+    world.faults.poison[content("bad")] = "start dies"
 
     world.begin()
     world.settle()
@@ -80,7 +70,7 @@ def test_a_start_whose_new_content_fails_goes_on_with_the_committed_version() ->
 def test_a_start_with_an_invalid_directory_goes_on_with_the_committed_version() -> None:
     world = World(committed=Committed(Version(7), content("a")))
 
-    world.begin(valid=False)
+    world.begin(problems=SYNTAX)
     world.settle()
 
     assert set(world.live().values()) == {7}
@@ -101,7 +91,7 @@ def test_a_change_is_staged_everywhere_before_it_is_active_anywhere() -> None:
 
 def test_a_version_that_a_worker_refuses_changes_nothing_and_is_not_tried_again() -> None:
     world = running()
-    world.poison[content("bad")] = "refuse"
+    world.faults.poison[content("bad")] = "refuse"
 
     world.change("bad")
     world.push(1)
@@ -116,7 +106,7 @@ def test_a_version_that_a_worker_refuses_changes_nothing_and_is_not_tried_again(
 
 def test_a_number_that_failed_is_burnt_and_the_next_change_gets_the_next_one() -> None:
     world = running()
-    world.poison[content("bad")] = "refuse"
+    world.faults.poison[content("bad")] = "refuse"
     world.change("bad")
     world.settle()
 
@@ -142,14 +132,14 @@ def test_one_worker_lost_while_staging_is_replaced_and_the_version_goes_on() -> 
 @pytest.mark.parametrize("poison", ["stage dies", "activate dies"])
 def test_content_that_kills_two_workers_is_left_and_all_serve_what_they_served(poison: str) -> None:
     world = running()
-    world.poison[content("bad")] = poison
+    world.faults.poison[content("bad")] = poison
 
     world.change("bad")
     world.push(1)
     world.settle()
     world.elapse(60)
 
-    digests = {one.current[1] for one in world.workers.values() if one.current}
+    digests = world.digests()
     assert digests == {content("a")}
     assert len(world.workers) == 3
     assert world.answers[1].exit_code in (3, 4)
@@ -158,13 +148,13 @@ def test_content_that_kills_two_workers_is_left_and_all_serve_what_they_served(p
 
 def test_a_silent_worker_is_ended_at_its_deadline_and_nothing_is_complete_before() -> None:
     world = running()
-    world.poison[content("b")] = "silent"
+    world.faults.poison[content("b")] = "silent"
     world.change("b")
     world.push(1)
     world.settle()
     assert 1 not in world.answers
 
-    world.poison.clear()
+    world.faults.poison.clear()
     world.elapse(11)
 
     assert "slot_fenced" in world.kinds()
@@ -174,7 +164,7 @@ def test_a_silent_worker_is_ended_at_its_deadline_and_nothing_is_complete_before
 
 def test_a_journal_that_fails_sends_nothing_and_says_so() -> None:
     world = running()
-    world.journal_fails = True
+    world.faults.journal = True
 
     world.change("b")
     world.push(1)
@@ -194,13 +184,14 @@ def test_a_burst_of_changes_ends_on_the_last_one() -> None:
     world.settle()
 
     committed = world.fleet.board.history.committed
-    assert committed is not None and committed.digest == content("h")
+    assert committed is not None
+    assert committed.digest == content("h")
     world.check_rest()
 
 
 def test_a_refused_directory_keeps_what_runs_and_the_next_good_edit_goes_live() -> None:
     world = running()
-    world.problems = SYNTAX
+    world.directory.problems = SYNTAX
     world.push(1)
     world.settle()
     assert world.answers[1].exit_code == 3
@@ -215,7 +206,7 @@ def test_a_refused_directory_keeps_what_runs_and_the_next_good_edit_goes_live() 
 
 def test_a_refusal_is_told_once_and_not_at_every_compare() -> None:
     world = running()
-    world.problems = SYNTAX
+    world.directory.problems = SYNTAX
 
     world.post(events.Touched(None, urgent=True))
     world.settle()
@@ -226,70 +217,28 @@ def test_a_refusal_is_told_once_and_not_at_every_compare() -> None:
 
 def test_a_revocation_goes_although_another_file_is_broken() -> None:
     world = running()
-    world.problems, world.gone, world.revoked = SYNTAX, ("sources.a",), content("a-less")
+    world = running(x="1")
+    del world.directory.live["x"]
+    world.directory.problems = SYNTAX
 
     world.push(1)
     world.settle()
 
-    assert {one.current[1] for one in world.workers.values() if one.current} == {content("a-less")}
+    assert world.digests() == {content("a")}
     assert "revoked" in world.kinds()
     assert world.answers[1].exit_code == 3
 
 
 def test_a_revocation_that_can_not_go_is_a_security_notice() -> None:
     world = running()
-    world.problems, world.gone, world.revoked = SYNTAX, ("sources.a",), None
+    world = running(x="1")
+    del world.directory.live["x"]
+    world.directory.problems = world.directory.remains = SYNTAX
 
     world.post(events.Touched(None, urgent=True))
     world.settle()
 
     assert "entry_still_live" in world.kinds()
-
-
-def test_a_held_change_is_reported_and_a_restart_applies_it() -> None:
-    world = running()
-    world.held, world.wanted = ("destinations.main.db_path",), content("b")
-    world.push(1)
-    world.settle()
-    assert world.answers[1].exit_code == 8
-    assert world.fleet.board.standing.held_keys == ("destinations.main.db_path",)
-
-    world.post(events.RestartAsked(2, "test", "me"))
-    world.settle()
-
-    assert world.answers[2].exit_code == 0
-    assert set(world.live().values()) == {2}
-    assert {key[1] for key in world.workers} == {2}
-    world.held, world.wanted, world.directory = (), None, content("b")
-    world.push(3)
-    world.settle()
-    assert world.answers[3].exit_code == 0
-
-
-def test_a_restart_has_the_replacement_ready_before_the_old_one_is_drained() -> None:
-    world = running()
-
-    world.post(events.RestartAsked(1, "test", "me"))
-    while world.step():
-        ready = [one for one in world.workers.values() if one.ready]
-        assert len(ready) >= 3
-
-    assert world.answers[1].exit_code == 0
-    assert set(world.live().values()) == {1}
-    assert {key[1] for key in world.workers} == {2}
-
-
-def test_a_restart_whose_first_replacement_dies_leaves_every_old_worker() -> None:
-    world = running()
-    world.wanted, world.held = content("bad"), ("destinations.main.db_path",)
-    world.poison[content("bad")] = "start dies"
-
-    world.post(events.RestartAsked(1, "test", "me"))
-    world.settle()
-
-    assert world.answers[1].exit_code == 4
-    assert {key[1] for key in world.workers} == {1}
-    assert {one.current[1] for one in world.workers.values() if one.current} == {content("a")}
 
 
 def test_a_push_that_expects_another_version_does_nothing() -> None:
@@ -325,7 +274,7 @@ def test_stop_drains_every_worker_and_ends_with_0() -> None:
 
 def test_a_slot_whose_worker_keeps_dying_waits_longer_each_time() -> None:
     world = running()
-    world.poison[content("a")] = "start dies"
+    world.faults.poison[content("a")] = "start dies"
     world.kill("gateway-0")
     world.settle()
     first = len([one for one in world.effects if isinstance(one, effects.Spawn)])
@@ -342,7 +291,7 @@ def test_whatever_happens_the_fleet_comes_to_rest_on_one_version(seed: int) -> N
     world = World(seed, workers=world_size(seed))
     world.begin()
     dice = world.random
-    world.poison = {content("bad"): dice.choice(["refuse", "stage dies", "activate dies", "silent"])}
+    world.faults.poison = {content("bad"): dice.choice(["refuse", "stage dies", "activate dies", "silent"])}
 
     for ticket in range(40):
         match dice.randrange(8):
@@ -355,7 +304,7 @@ def test_whatever_happens_the_fleet_comes_to_rest_on_one_version(seed: int) -> N
             case 5:
                 world.push(ticket)
             case 6:
-                world.post(events.RestartAsked(ticket, "test", "me"))
+                world.restart(ticket)
             case _:
                 world.elapse(dice.random() * 3)
         for _ in range(dice.randrange(6)):
@@ -367,7 +316,8 @@ def test_whatever_happens_the_fleet_comes_to_rest_on_one_version(seed: int) -> N
     if world.exit is None:
         world.check_rest()
         committed = world.fleet.board.history.committed
-        assert committed is not None and committed.digest == content("z")
+        assert committed is not None
+        assert committed.digest == content("z")
         assert len(world.workers) == len(world.fleet.board.roster.slots)
 
 

@@ -373,7 +373,7 @@ def test_an_append_is_one_write_and_one_fdatasync(state: Path, tmp_path: Path) -
         subprocess.run(command, check=True, capture_output=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip("strace can't be used here")
-    calls = [line.split(" ", 1)[1].split("(")[0] for line in trace.read_text().splitlines() if "(" in line]
+    calls = [line.split(None, 1)[1].split("(")[0] for line in trace.read_text().splitlines() if "(" in line]
     assert calls[-2:] == ["writev", "fdatasync"]
     assert calls.count("fdatasync") == 1
 

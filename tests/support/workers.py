@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nexus_supervisor.core import canonical, delta, manifest, sshsig
-from nexus_supervisor.core.cells import Layout
+from nexus_supervisor.core.cells import COMPLETE, Layout
 from nexus_supervisor.core.codec import pack
 from nexus_supervisor.core.content import Content, Entries, Entry, Section, Version
 from nexus_supervisor.core.messages import (
@@ -117,6 +117,7 @@ class Site:
         self.layout = Layout(ROWS, SLOTS)
         self.counters = os.memfd_create("counters", os.MFD_CLOEXEC)
         os.ftruncate(self.counters, self.layout.size_bytes)
+        os.pwrite(self.counters, (1).to_bytes(8, "little"), COMPLETE)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -220,7 +221,8 @@ class Worker:
             "payload": delta.encode(content.delta_from(base)),
             "payload_beside": False,
             "secrets_beside": False,
-            "cells": {},
+            "rows": None,
+            "rows_beside": False,
         } | fields
         return self.offer(Stage(**offer))
 

@@ -98,6 +98,8 @@ class Gateway:
     async def _ready(self, _scope: Scope, _receive: bodies.Receive) -> Answer:
         if self._surroundings.draining():
             raise problem(503, "draining", "this worker finishes what it has and takes nothing new")
+        if not self._surroundings.complete():
+            raise problem(503, "starting", "the daemon has not yet written its first version to disk")
         if trouble := await self._destinations.trouble():
             raise problem(503, "destination", trouble)
         return Answer.of(200, {"status": "ready"})

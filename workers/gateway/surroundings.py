@@ -30,12 +30,16 @@ daemon as a whole. Returns None where it is allowed, or the seconds to wait."""
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Provide the outside world: ``worker`` is ``<slot>/<incarnation>``, ``now_ms`` milliseconds of wall-clock time."""
+    """Provide the outside world: ``worker`` is ``<slot>/<incarnation>``, ``now_ms`` milliseconds of wall-clock time.
+
+    ``complete`` says whether the daemon's first version is complete on disk.
+    """
 
     worker: str
     pepper: bytes = field(repr=False)
     allow: Allow
     draining: Callable[[], bool]
+    complete: Callable[[], bool] = lambda: True
     current: Callable[[], GatewaySnapshot] = current
     pid: int = field(default_factory=os.getpid)
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -60,4 +64,5 @@ def surroundings_of(agent: Agent) -> Surroundings:
         pepper=agent.pepper,
         allow=allow,
         draining=lambda: agent.draining,
+        complete=lambda: agent.counters.complete,
     )

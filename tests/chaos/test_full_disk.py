@@ -1,0 +1,111 @@
+"""A full disk: nothing is sent that is not durable, what runs serves on, a revocation still gets through, and after."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import leaks
+from tests.support.chaos import add_item, as_root, kinds, make_stall
+from tests.support.nexus import Nexus, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SIZE = "2m"
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[Path]:
+    """Mount a small disk; skip where that is not allowed."""
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "small", path], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no room at all."""
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while os.write(filler.fileno(), bytes(size)):
+                    continue
+            except OSError:
+                continue
+
+
+def pids(nexus: Nexus) -> dict[str, int]:
+    return {slot: worker["pid"] for slot, worker in nexus.workers().items()}
+
+
+@as_root
+def test_a_full_disk_stops_pushes_and_neither_serving_nor_the_next_revocation(tmp_path: Path) -> None:
+    directory = make_stall(tmp_path)
+    with small_disk(directory / "state") as disk, Nexus(directory) as nexus:
+        ballast = disk / "ballast"
+        workers = pids(nexus)
+        gave_way, price, ended = False, 1, nexus.push()
+        while ended.exit_code == 0:  # the journal's last block has room for a record or two, and then there is the ballast
+            fill(disk)
+            live, staged, held = nexus.version, kinds(nexus, "version_staged"), ballast.exists()
+            price += 1
+            add_item(directory, "nut", price)
+            ended = nexus.push()
+            gave_way = gave_way or (held and not ballast.exists() and ended.exit_code == 0)
+        assert gave_way
+        assert ended.exit_code == 1, ended
+        assert nexus.history("journal_failed")
+        assert kinds(nexus, "version_staged") == staged
+        assert (nexus.version, pids(nexus)) == (live, workers)
+
+        (disk / "filler").unlink()
+        ended = nexus.push()
+        assert ended.exit_code == 0, ended
+        assert {one["version"] for one in nexus.workers().values()} == {nexus.version}
+        assert nexus.version > live
+        assert ballast.exists()
+        assert command("verify", directory).returncode == 0
+
+
+@as_root
+def test_a_version_that_finds_no_room_in_the_archive_is_live_and_written_later(tmp_path: Path) -> None:
+    directory = make_stall(tmp_path)
+    with small_disk(directory / "compiled") as disk, Nexus(directory) as nexus:
+        before = nexus.version
+        fill(disk)
+        add_item(directory, "bolt")
+        ended = nexus.push()
+        assert (ended.exit_code, nexus.version) == (5, before + 1)
+        assert (disk / "current").readlink().name == f"{before:06d}"
+
+        (disk / "filler").unlink()
+        add_item(directory, "screw")
+        assert nexus.push().exit_code == 0
+        assert (disk / "current").readlink().name == f"{before + 2:06d}"
+        assert command("verify", directory).returncode == 0
+
+
+@as_root
+def test_a_start_on_a_full_disk_serves_what_is_committed(tmp_path: Path) -> None:
+    directory = make_stall(tmp_path, workers=1)
+    with small_disk(directory / "state") as disk:
+        with Nexus(directory) as nexus:
+            before = nexus.version
+        (disk / "ballast").unlink()
+        fill(disk)
+        with Nexus(directory) as nexus:
+            assert nexus.version == before
+            (disk / "filler").unlink()
+            add_item(directory, "bolt")
+            assert nexus.push().exit_code == 0
+        assert leaks.files(directory) == []

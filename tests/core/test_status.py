@@ -1,0 +1,193 @@
+"""The status: every field of the contract, and what each says of a fleet at one moment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nexus_supervisor.core import canonical
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.history import Committed
+from nexus_supervisor.core.status import Figures, Surroundings, document
+from tests.support.simulated import COLD_KEY, SYNTAX, content
+from tests.support.world import World
+
+MOMENT = "1970-01-01T00:01:40.000Z"
+FIELDS = {
+    *("version", "digest", "state", "uptime_seconds", "signing", "isolation", "rollout", "pending_restart", "drift"),
+    *("last_rejection", "watch", "workers"),
+}
+WORKER_FIELDS = {
+    *("slot", "incarnation", "pid", "state", "version", "active_since", "oldest_snapshot", "requests", "errors"),
+    "rss_bytes",
+}
+
+
+def running(workers: int = 2) -> World:
+    world = World(workers=workers)
+    world.begin()
+    world.settle()
+    return world
+
+
+def status(world: World, **changed: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "now": world.now,
+        "wall_offset": 0.0,
+        "started": 40.0,
+        "pid": 7,
+        "directory": "/srv/demo",
+        "addresses": ("127.0.0.1:8080",),
+        "signing": True,
+        "watch_mode": "inotify",
+        "last_compare": world.now - 2,
+        "figures": {},
+    }
+    shown = document(world.fleet.board, Surroundings(**(facts | changed)))
+    assert json.loads(canonical.encode(shown)) == shown, "plain values only"
+    return shown
+
+
+def test_a_fleet_at_rest_has_every_field_of_the_contract() -> None:
+    shown = status(running())
+
+    assert shown.keys() >= FIELDS
+    assert (shown["version"], shown["digest"], shown["state"]) == (1, content("a"), "ok")
+    assert (shown["signing"], shown["isolation"], shown["uptime_seconds"]) == ("on", "same-uid", 60.0)
+    assert shown["watch"] == {"mode": "inotify", "last_compare_age_seconds": 2.0}
+    assert [shown[key] for key in ("rollout", "pending_restart", "drift", "last_rejection")] == [None] * 4
+
+
+def test_each_worker_has_every_field_of_the_contract() -> None:
+    figures = {("gateway-1", 1): Figures(12, 3, 4096)}
+
+    first, second = status(running(), figures=figures)["workers"]
+
+    assert first.keys() >= WORKER_FIELDS
+    assert (first["slot"], first["state"], first["version"], first["oldest_snapshot"]) == ("gateway-0", "ready", 1, 1)
+    assert first["active_since"] == MOMENT
+    assert (second["requests"], second["errors"], second["rss_bytes"]) == (12, 3, 4096)
+
+
+def test_a_request_that_still_uses_an_older_version_is_seen() -> None:
+    world = running()
+    world.faults.pinned = {"gateway-1"}
+
+    world.change("b")
+    world.settle()
+
+    assert [(one["version"], one["oldest_snapshot"]) for one in status(world)["workers"]] == [(2, 2), (2, 1)]
+
+
+def test_a_version_on_its_way_is_shown_with_its_phase() -> None:
+    world = running()
+    world.change("b")
+    phases = []
+    while world.step():
+        rollout = status(world)["rollout"]
+        if rollout is not None and rollout["phase"] not in phases:
+            phases.append(rollout["phase"])
+            assert (rollout["version"], status(world)["state"]) == (2, "rolling")
+
+    assert phases == ["trial", "staging", "wave"]
+
+
+def test_a_way_back_is_shown_as_one() -> None:
+    world = running(3)
+    world.change("b")
+    world.until_somebody_serves(2)
+
+    world.lose("gateway-1")
+    world.lose("gateway-2")
+    phases = []
+    while world.step():
+        rollout = status(world)["rollout"]
+        phases += [] if rollout is None else [(rollout["version"], rollout["phase"])]
+
+    assert (3, "rolling_back") in phases
+
+
+def test_a_held_change_is_pending_and_is_drift() -> None:
+    world = running()
+    world.directory.cold = "2"
+    world.push(1)
+    world.settle()
+
+    shown = status(world)
+
+    assert shown["pending_restart"] == {"keys": [COLD_KEY], "since": MOMENT, "needs": "restart"}
+    assert shown["drift"] == {"since": MOMENT, "reason": "held", "keys": [COLD_KEY]}
+
+
+def test_a_refused_directory_is_drift_with_every_error() -> None:
+    world = running()
+    world.directory.problems = SYNTAX
+    world.push(1)
+    world.settle()
+
+    shown = status(world)
+
+    assert shown["drift"] == {"since": MOMENT, "reason": "rejected", "keys": []}
+    assert shown["last_rejection"] == {"at": MOMENT, "reason": "rejected", "errors": [str(SYNTAX[0])]}
+    assert shown["state"] == "ok"
+
+
+def test_content_that_failed_is_drift_for_as_long_as_the_directory_holds_it() -> None:
+    world = running()
+    world.faults.poison[content("bad")] = "refuse"
+    world.change("bad")
+    world.settle()
+    world.elapse(30)
+
+    shown = status(world)
+    assert shown["drift"] == {"since": MOMENT, "reason": "quarantined", "keys": []}
+    assert "version 2 was refused" in shown["last_rejection"]["errors"][0]
+    assert shown["quarantined"][0]["digest"] == content("bad")
+
+    world.change("a")
+    world.settle()
+    assert status(world)["drift"] is None
+    assert status(world)["last_rejection"] is not None
+
+
+def test_a_slot_whose_worker_keeps_dying_is_in_backoff_and_the_fleet_degraded() -> None:
+    world = running()
+    world.faults.poison[content("a")] = "start dies"
+    world.kill("gateway-1")
+    world.settle()
+
+    shown = status(world)
+
+    assert shown["state"] == "degraded"
+    waiting = next(one for one in shown["workers"] if one["slot"] == "gateway-1")
+    assert (waiting["state"], waiting["pid"], waiting["last_exit"]) == ("backoff", None, "exit code 1")
+
+
+def test_without_any_worker_that_serves_the_state_is_failed() -> None:
+    world = World(workers=1, committed=Committed(Version(3), content("a")))
+    world.begin()
+
+    assert status(world)["state"] == "failed"
+    assert status(world)["workers"][0]["state"] == "starting"
+
+
+@pytest.mark.parametrize("busy", ["gateway-0"])
+def test_a_worker_that_finishes_its_requests_is_draining(busy: str) -> None:
+    world = running()
+    world.faults.busy = {busy}
+    world.restart(1)
+    world.settle()
+
+    states = {(one["slot"], one["incarnation"]): one["state"] for one in status(world)["workers"]}
+
+    assert states[busy, 1] == "draining"
+    assert states[busy, 2] == "ready"
+
+
+def test_what_only_a_new_start_reads_is_said_to_need_one() -> None:
+    world = running()
+    world.fleet.board.standing = world.fleet.board.standing.seen(1.0, ("supervisor.name",), quarantined=False)
+
+    assert status(world)["pending_restart"]["needs"] == "start"
