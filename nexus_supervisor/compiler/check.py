@@ -38,9 +38,7 @@ def compile_once(directory: Path, overrides: Mapping[str, Any], pepper: bytes | 
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-m", "nexus_supervisor.compiler", str(theirs.fileno())]
-        child = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR
-        )
+        child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR)
         theirs.close()
         try:
             verdict = _ask(ours, begin)

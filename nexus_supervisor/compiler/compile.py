@@ -164,9 +164,7 @@ class Compiler:
             self._models[path] = load_model(path)
         return self._models[path]
 
-    def _survey_running(
-        self, tree: Tree, hints: Iterable[str] | None, survey: Survey, wanted: Settings
-    ) -> Survey:
+    def _survey_running(self, tree: Tree, hints: Iterable[str] | None, survey: Survey, wanted: Settings) -> Survey:
         """Return the survey by the declaration that runs: another one only while a change of sections is held."""
         settings = self._settings_running
         if settings is None or settings.supervisor.sections == wanted.supervisor.sections:

@@ -323,6 +323,12 @@ def watch_degraded(sentence: str) -> Notice:
     return Notice("watch_degraded", "warning", f"{sentence}; the directory is compared every few seconds anyway.", {})
 
 
+def effect_failed(reason: str) -> Notice:
+    """Tell of a mistake of ours: what was to be done was not."""
+    text = f"A mistake in the supervisor: {reason}. What runs goes on; please report it."
+    return Notice("effect_failed", "error", text, {"reason": reason})
+
+
 def daemon_stopped(code: int) -> Notice:
     """Tell that it is over."""
     return Notice("daemon_stopped", "info", "Every worker is gone; the supervisor ends.", {"exit_code": code})

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core.lifecycle import Life
+from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.rollout import Phase, Rollout
 from nexus_supervisor.core.settings import UNREAD, needs
 
@@ -41,7 +42,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Hold what the shell knows: the clock, the watcher, who we are. ``wall_offset`` turns monotonic into unix time."""
+    """Hold what the shell knows: the clock, the watcher, who we are.
+
+    ``wall_offset`` turns monotonic into unix time; ``security`` are the newest security notices with their unix times.
+    """
 
     now: float
     wall_offset: float
@@ -53,6 +57,7 @@ class Surroundings:
     watch_mode: str
     last_compare: float
     figures: Mapping[tuple[str, int], Figures]
+    security: tuple[tuple[float, Notice], ...] = ()
 
 
 def document(board: Board, around: Surroundings) -> dict[str, Any]:
@@ -77,9 +82,10 @@ def document(board: Board, around: Surroundings) -> dict[str, Any]:
             "mode": around.watch_mode,
             "last_compare_age_seconds": round(max(0.0, around.now - around.last_compare), 3),
         },
+        "security": [_security(at, notice) for at, notice in around.security],
         "settings_unread": list(UNREAD),
         "quarantined": [{"digest": digest, "reason": reason} for digest, reason in board.history.quarantined.items()],
-        "workers": [*_processes(board, around), *_empty(board)],
+        "workers": _workers(board, around),
     }
 
 
@@ -94,7 +100,11 @@ def state(board: Board) -> str:
 
 
 def _time(monotonic: float, around: Surroundings) -> str:
-    moment = datetime.fromtimestamp(monotonic + around.wall_offset, UTC)
+    return _shown(monotonic + around.wall_offset)
+
+
+def _shown(unix: float) -> str:
+    moment = datetime.fromtimestamp(unix, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -129,9 +139,19 @@ def _rejection(board: Board, around: Surroundings) -> dict[str, Any] | None:
     return {"at": _time(rejection.at, around), "reason": rejection.reason, "errors": errors}
 
 
-def _processes(board: Board, around: Surroundings) -> list[dict[str, Any]]:
-    ordered = sorted(board.roster.processes.values(), key=lambda one: (one.number, one.slot, one.incarnation))
-    return [_process(one, around) for one in ordered]
+def _security(at: float, notice: Notice) -> dict[str, Any]:
+    return {"at": _shown(at), "kind": notice.kind, "reason": notice.fields.get("reason"), "text": notice.text}
+
+
+def _workers(board: Board, around: Surroundings) -> list[dict[str, Any]]:
+    """Return every process, and every slot that has none, by slot."""
+    roster = board.roster
+    taken = {process.slot for process in roster.processes.values()}
+    rows = [((one.number, one.slot, one.incarnation), _process(one, around)) for one in roster.processes.values()]
+    if board.ending is None:
+        waiting = [slot for slot in roster.slots.values() if slot.name not in taken]
+        rows += [((slot.number, slot.name, slot.incarnation), _backoff(slot)) for slot in waiting]
+    return [row for _, row in sorted(rows, key=lambda row: row[0])]
 
 
 def _process(process: Process, around: Surroundings) -> dict[str, Any]:
@@ -149,11 +169,6 @@ def _process(process: Process, around: Surroundings) -> dict[str, Any]:
         "errors": figures.errors,
         "rss_bytes": figures.rss_bytes,
     }
-
-
-def _empty(board: Board) -> list[dict[str, Any]]:
-    taken = {process.slot for process in board.roster.processes.values()}
-    return [_backoff(slot) for slot in board.roster.slots.values() if slot.name not in taken]
 
 
 def _backoff(slot: Slot) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -59,9 +59,7 @@ class Archive:
         """Create the folder if it is missing, and remove what an interrupted run left half done."""
         self._path.mkdir(mode=0o700, exist_ok=True)
         with self._open() as folder:
-            for name in durable.names(folder):
-                if name.startswith("."):
-                    durable.remove_tree(folder, name)
+            _clear(folder)
 
     def versions(self) -> tuple[int, ...]:
         """Return the numbers of all version directories, lowest first, whatever is in them."""
@@ -112,13 +110,13 @@ class Archive:
             files = _files(stored)
             if _holds(folder, name, files):
                 return
-            durable.remove_tree(folder, fresh)
-            os.mkdir(fresh, mode=0o700, dir_fd=folder)
-            with durable.directory(fresh, folder) as inside:
-                for file, raw in files.items():
-                    durable.write_new(inside, file, raw)
-                os.fsync(inside)
-            _exchange(folder, fresh, name)
+            try:
+                _write_fresh(folder, fresh, files)
+                _exchange(folder, fresh, name)
+            except OSError:
+                with suppress(OSError):  # the next write or start tries again
+                    _clear(folder)  # on a full disk half a version would keep the room that others need
+                raise
             os.fsync(folder)
 
     def point(self, version: int) -> None:
@@ -205,6 +203,23 @@ def _files(stored: Stored) -> dict[str, bytes]:
     if stored.signature:
         files[SIGNATURE] = stored.signature
     return {**files, MANIFEST: stored.manifest_bytes}
+
+
+def _clear(folder: int) -> None:
+    """Remove what was left half done."""
+    for name in durable.names(folder):
+        if name.startswith("."):
+            durable.remove_tree(folder, name)
+
+
+def _write_fresh(folder: int, fresh: str, files: dict[str, bytes]) -> None:
+    """Write a directory under its temporary name, durable with all that is in it."""
+    _clear(folder)
+    os.mkdir(fresh, mode=0o700, dir_fd=folder)
+    with durable.directory(fresh, folder) as inside:
+        for file, raw in files.items():
+            durable.write_new(inside, file, raw)
+        os.fsync(inside)
 
 
 def _holds(folder: int, name: str, files: dict[str, bytes]) -> bool:

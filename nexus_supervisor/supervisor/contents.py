@@ -50,7 +50,7 @@ class Contents:
         """Keep a content; ``secrets`` is ours from now on, and replaces what was known."""
         kept = self._kept.get(content.digest)
         if kept is None:
-            kept = self._kept[content.digest] = Kept(content, settings_of(content, self._overrides), secrets)
+            kept = self._kept[content.digest] = Kept(content, self._settings(content), secrets)
         elif secrets is not None:
             _close(kept.secrets)
             kept.secrets = secrets
@@ -91,6 +91,14 @@ class Contents:
     def close(self) -> None:
         """Close every descriptor that is held."""
         self.keep(())
+
+    def _settings(self, content: Content) -> Settings:
+        """Return the settings of a content; those of a kept one where the section that holds them is the same."""
+        section = content.sections.get("daemon")
+        for kept in self._kept.values():
+            if section is not None and kept.content.sections.get("daemon") is section:
+                return kept.settings
+        return settings_of(content, self._overrides)
 
     def _only_in(self, content: Content) -> list[tuple[str, str]]:
         """Return the live entries of a content that no kept one has; shared shards are passed over."""

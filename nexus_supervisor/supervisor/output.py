@@ -230,22 +230,23 @@ class NoticeRing:
     """Keep the newest notices under rising numbers, and deliver new ones to followers. Used by one thread only."""
 
     def __init__(self, capacity: int) -> None:
-        self._kept: deque[Noticed] = deque(maxlen=capacity)
+        self._kept: deque[tuple[int, float, Notice]] = deque(maxlen=capacity)
         self._next = 1
         self._followers: list[Callable[[Noticed], None]] = []
 
-    def add(self, notice: Notice) -> Noticed:
-        """Give a notice its number, keep it, deliver it, and return it as numbered."""
-        noticed = Noticed(self._next, clock.wall(), document(notice))
+    def add(self, notice: Notice) -> None:
+        """Give a notice its number, keep it and deliver it; it is encoded only where somebody follows."""
+        numbered = (self._next, clock.wall(), notice)
         self._next += 1
-        self._kept.append(noticed)
-        for follower in tuple(self._followers):
-            self._deliver(follower, noticed)
-        return noticed
+        self._kept.append(numbered)
+        if self._followers:
+            noticed = _noticed(*numbered)
+            for follower in tuple(self._followers):
+                self._deliver(follower, noticed)
 
     def since(self, number: int) -> tuple[Noticed, ...]:
         """Return the kept notices with at least this number, oldest first."""
-        return tuple(noticed for noticed in self._kept if noticed.number >= number)
+        return tuple(_noticed(*numbered) for numbered in self._kept if numbered[0] >= number)
 
     def follow(self, since: int, deliver: Callable[[Noticed], None]) -> Callable[[], None]:
         """Deliver the kept notices from number ``since`` on, then each new one; return how to stop that.
@@ -273,3 +274,7 @@ class NoticeRing:
     def _forget(self, follower: Callable[[Noticed], None]) -> None:
         if follower in self._followers:
             self._followers.remove(follower)
+
+
+def _noticed(number: int, at: float, notice: Notice) -> Noticed:
+    return Noticed(number, at, document(notice))

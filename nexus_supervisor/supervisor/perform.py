@@ -5,13 +5,14 @@ Decided here: nothing. Each method performs one effect, in the order in which th
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
-from nexus_supervisor.core import canonical, delta, effects
+from nexus_supervisor.core import canonical, delta, effects, says
 from nexus_supervisor.core.control import Ended
-from nexus_supervisor.core.events import BindFailed, Bound
-from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.events import Archived, BindFailed, Bound, LookFailed, RecordFailed, SpawnFailed
+from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
 from nexus_supervisor.errors import NexusError
 from nexus_supervisor.supervisor import clock
 from nexus_supervisor.supervisor.listeners import Listener, bind
@@ -31,19 +32,29 @@ if TYPE_CHECKING:
     from nexus_supervisor.supervisor.signing import Signer
     from nexus_supervisor.supervisor.workers import Workers
 
+KEPT_SECURITY_NOTICES = 20
+
 __all__ = ["Notices", "Performer", "Sockets"]
 
 
 class Notices:
-    """Hand each notice to its readers: the log and those who follow."""
+    """Hand each notice to its readers: the log, those who follow, and the status for what concerns security."""
 
     def __init__(self, log: NoticeLog, ring: NoticeRing) -> None:
         self._log, self.ring = log, ring
+        self._security: deque[tuple[float, Notice]] = deque(maxlen=KEPT_SECURITY_NOTICES)
+
+    @property
+    def security(self) -> tuple[tuple[float, Notice], ...]:
+        """Return the newest security notices with their unix times, oldest first."""
+        return tuple(self._security)
 
     def tell(self, notice: Notice) -> None:
         """Tell one notice, from the loop's thread."""
         self.ring.add(notice)
         self._log.write(notice)
+        if notice.kind in SECURITY_KINDS:
+            self._security.append((clock.wall(), notice))
 
 
 class Sockets:
@@ -105,6 +116,17 @@ class Performer:
         self._replies[self._tickets] = reply
         return self._tickets
 
+    def attempt(self, effect: Effect, settings: Settings) -> None:
+        """Perform one effect; a mistake of ours is told and becomes the failure that the fleet knows how to take."""
+        try:
+            self.perform(effect, settings)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the fleet must hear of it and go on
+            reason = f"{type(effect).__name__} raised {type(error).__name__} at {_place(error)}"
+            self._notices.tell(says.effect_failed(reason))
+            failure = _failure(effect, reason)
+            if failure is not None:
+                self._post(failure)
+
     def perform(self, effect: Effect, settings: Settings) -> None:  # noqa: C901, PLR0912 - one line for each effect
         """Perform one effect; ``settings`` are those that are in force."""
         match effect:
@@ -144,7 +166,7 @@ class Performer:
             case effects.Announce():
                 self._notices.tell(effect.notice)
             case effects.Answer():
-                self._answer(effect.ticket, effect.outcome)
+                self._answer(effect.ticket, effect.outcome, settings.supervisor.workers)
             case effects.Exit():
                 self._leave(effect.code)
             case _:
@@ -177,13 +199,39 @@ class Performer:
         self._notices.tell(listening(addresses))
         self._post(Bound())
 
-    def _answer(self, ticket: int, outcome: Outcome) -> None:
+    def _answer(self, ticket: int, outcome: Outcome, slots: int) -> None:
         reply = self._replies.pop(ticket, None)
         if reply is None:
             return
-        facts = {"version": outcome.version, "workers": outcome.workers, "held": list(outcome.held)}
+        facts = {"version": outcome.version, "workers": outcome.workers, "slots": slots, "held": list(outcome.held)}
         problems = tuple(str(problem) for problem in outcome.problems)
         reply(Ended(outcome.exit_code, outcome.word, outcome.text, problems, canonical.encode(facts)))
+
+
+def _failure(effect: Effect, reason: str) -> Event | None:
+    """Return the event by which the fleet learns that an effect it waits for has failed; None where it waits for none."""
+    match effect:
+        case effects.Look():
+            return LookFailed(effect.ticket, reason)
+        case effects.Record() | effects.Commit():
+            return RecordFailed(effect.version, reason)
+        case effects.Archive():
+            return Archived(effect.version, reason)
+        case effects.Spawn():
+            return SpawnFailed(effect.slot, effect.incarnation, reason)
+        case effects.Bind():
+            return BindFailed(reason)
+        case _:
+            return None
+
+
+def _place(error: BaseException) -> str:
+    """Return the module and line where an error came up: never its text, which may hold anything."""
+    trace, place = error.__traceback__, "an unknown place"
+    while trace is not None:
+        place = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
 
 
 def listening(addresses: tuple[str, ...]) -> Notice:

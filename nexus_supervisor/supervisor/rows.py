@@ -54,7 +54,7 @@ class Rows:
         """Return a column for a new process; raise IndexError where more processes run than were foreseen."""
         free = set(range(self.layout.slots)) - set(self._columns.values())
         if not free:
-            message = f"more than {self.layout.slots} processes at a time have no room in the counters"
+            message = f"the counters have room for {self.layout.slots} processes at a time: stop and run to have more"
             raise IndexError(message)
         self._columns[process] = min(free)
         self._before[process] = self.layout.totals(self._words, self._columns[process])

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["Service", "start"]
 
 SPARE_COLUMNS = 8
-"""Room in the counters for processes beyond two for each slot (a restart has the old and the new one)."""
+MIN_COLUMNS = 32
+"""Room in the counters for processes: two for each slot (a restart has the old and the new one), some that drain
+longer, and some for a restart that brings more slots."""
 
 
 async def start(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned: bool) -> Service:
@@ -136,7 +138,7 @@ class Service:
         for effect in decided:
             if isinstance(effect, effects.Look) and effect.hints is None:
                 self._compared = clock.monotonic()
-            self._performer.perform(effect, self._fleet.board.settings)
+            self._performer.attempt(effect, self._fleet.board.settings)
         if self._fleet.board.settings is not self._settings:
             self._apply_settings()
         self._arm()
@@ -150,6 +152,7 @@ class Service:
 
     def _leave(self, code: int) -> None:
         if not self.ended.done():
+            self._notices.tell(says.daemon_stopped(code))
             self.ended.set_result(code)
 
     # --- coming up -----------------------------------------------------------------------------------------------
@@ -162,7 +165,7 @@ class Service:
         release(beginning.contents.close)
         sockets = Sockets((bind(settings.daemon.bind, settings.daemon.port),))
         release(sockets.close)
-        rows = Rows(settings.supervisor.limits.counter_rows, 2 * settings.supervisor.workers + SPARE_COLUMNS)
+        rows = Rows(settings.supervisor.limits.counter_rows, max(MIN_COLUMNS, 2 * settings.supervisor.workers + SPARE_COLUMNS))
         release(rows.close)
         records = Records(beginning.store, self._mailbox.post, self._tell_from_thread)
         release(records.close)
@@ -266,5 +269,6 @@ class Service:
             watch_mode=self._watcher.mode if self._watcher is not None else "stopped",
             last_compare=self._compared,
             figures=self._workers.figures(),
+            security=self._notices.security,
         )
         return status.document(self._fleet.board, around)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import FrameType, TracebackType
 
 __all__ = ["WITHOUT_MEANING", "Signals", "pass_over"]
@@ -58,14 +58,17 @@ class Signals:
             taken.callback(self._loop.remove_reader, reading)
             for number in self._acts:
                 signal.signal(number, self._arrived)
-                taken.callback(signal.signal, number, _nothing)
+            taken.callback(_ignore, (*self._acts, *WITHOUT_MEANING))
             self._held = taken.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Have them do nothing from now on: whoever acted on them is about to end, and must not be cut short."""
+        """Have all ignored from now on: whoever acted on them is about to end, and must not be cut short.
+
+        The interpreter ends with default actions for what has a function, and leaves alone what is ignored.
+        """
         self._held.close()
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
@@ -78,6 +81,11 @@ class Signals:
     def _act(self, number: signal.Signals) -> None:
         self._waiting.discard(number)
         self._acts[number]()
+
+
+def _ignore(numbers: Iterable[signal.Signals]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _drain(reading: socket.socket) -> None:

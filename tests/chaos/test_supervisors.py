@@ -6,15 +6,12 @@ import contextlib
 import itertools
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
-
-import pytest
 
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.core.control import PushRequest
@@ -23,7 +20,7 @@ from nexus_supervisor.errors import NexusError, NotRunningError
 from nexus_supervisor.supervisor import keys
 from nexus_supervisor.supervisor.store import Store
 from tests.support import leaks
-from tests.support.chaos import add_item, as_root, make_stall
+from tests.support.chaos import add_item, as_root, make_stall, strace, with_strace
 from tests.support.http import PATIENCE_SECONDS
 from tests.support.nexus import Nexus, command
 
@@ -97,31 +94,19 @@ def test_a_supervisor_killed_at_any_moment_loses_nothing_that_was_acknowledged(t
 
 
 @as_root
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@with_strace
 def test_a_supervisor_killed_in_any_system_call_of_a_push_leaves_the_old_or_the_new_version(tmp_path: Path) -> None:
     directory = make_stall(tmp_path, workers=1)
     version, price = 0, 1
     for call, number in MOMENTS:
         with Nexus(directory) as nexus:
             assert nexus.version >= version
-            calls = SYSTEM_CALLS.get(call, call)
-            line = ["strace", "-f", "-qq", "-o", os.devnull, "-p", str(nexus.process.pid)]
-            inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={number}"]
-            with subprocess.Popen([*line, *inject], stderr=subprocess.DEVNULL) as tracer:
-                await_traced(nexus.process.pid)
+            with strace(nexus.process.pid, SYSTEM_CALLS.get(call, call), f"signal=SIGKILL:when={number}"):
                 with Pusher(directory, price + 1) as pusher:
                     assert nexus.exit_code() == -signal.SIGKILL
-                tracer.wait(PATIENCE_SECONDS)
             nexus.kill()
         version, price = recovered(directory)
         assert max(pusher.acknowledged, 1) <= price <= pusher.attempted
-
-
-def await_traced(pid: int) -> None:
-    """Wait until every thread of a process is traced."""
-    tasks = Path(f"/proc/{pid}/task")
-    while any("TracerPid:\t0\n" in (task / "status").read_text() for task in tasks.iterdir()):
-        os.sched_yield()
 
 
 def test_a_supervisor_beside_a_running_one_is_refused_however_many_try(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ ROWS = {
     "a syntax error": (text('[source]\nname = "c"\ntier ='), r"c\.toml:3: this is not valid TOML", "syntax"),
     "an unknown key": (text(source("c", "teir = 1")), r"c\.toml:4: source\.teir: .* mean tier\?", "unknown_key"),
     "a wrong type": (text(source("c", 'tier = "1"')), r"c\.toml:4: source\.tier: expected a whole number", "type"),
+    "a date": (text(source("c", "tier = 1979-05-27")), r"c\.toml:4: .* a whole number, found a date$", "type"),
     "out of range": (text(source("c", "tier = 4")), r"c\.toml:4: source\.tier: expected at most 3, found 4", "range"),
     "a missing name": (text("[source]\napi_key = 'x'"), r"c\.toml:1: source\.name: .* found none", "missing"),
     "a bad name": (text(source("C c")), r"c\.toml:2: source\.name: .* found 'C c'", "value"),
@@ -177,6 +178,46 @@ def test_too_many_bytes_in_all_are_refused_before_one_is_read(desk: Desk) -> Non
     desk.write("sources/c.toml", source("c", "# " + "x" * 1024))
 
     assert_problem(desk.refused(), r"sources: expected at most 1024 bytes beside those of other sections")
+
+
+def test_a_file_that_is_too_large_alone_is_no_trouble_of_its_section(desk: Desk) -> None:
+    sparse(desk.directory / "sources/c.toml")
+    (desk.directory / "sources/a.toml").unlink()
+
+    refused = desk.refused()
+
+    assert_problem(refused, r"sources/c\.toml: expected at most 1048576 bytes")
+    assert refused.gone == ("sources.a",)
+
+
+def test_so_many_mistakes_of_one_file_are_counted_and_not_worded(desk: Desk) -> None:
+    desk.write("sources/c.toml", source("c", *(f"k{number} = 1" for number in range(5_000))))
+
+    refused = desk.refused()
+
+    assert_problem(refused, r"sources/c\.toml:1: source: 4000 more mistakes of this file are not shown")
+    assert_problem(refused, r"sources/c\.toml:4: source\.k0: expected a known key")
+    assert len(refused.problems) == 101
+
+
+@pytest.mark.parametrize("key", ["k" * 60_000, "a.b"])
+def test_what_a_file_says_at_length_is_quoted_in_short(desk: Desk, key: str) -> None:
+    desk.write("sources/c.toml", source("c", f'"{key}" = 1', key="file:" + "x" * 60_000))
+
+    refused = desk.refused()
+
+    assert len(refused.problems) == 2
+    assert all(len(line) < 1_500 for line in lines(refused))
+
+
+def test_a_warning_is_short_however_many_keys_it_names(desk: Desk) -> None:
+    keys = "".join(f"{'k' * 400}{number} = 1\n" for number in range(1_000))
+    desk.write("daemon.toml", DAEMON.replace("[supervisor]", f"{keys}[supervisor]"))
+
+    seen = desk.seen()
+
+    assert [len(str(one)) < 1_500 for one in seen.warnings] == [True]
+    assert sum(map(len, seen.held)) < 400_000
 
 
 def test_a_file_name_that_is_no_text_is_shown_escaped(desk: Desk) -> None:

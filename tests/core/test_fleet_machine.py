@@ -169,7 +169,9 @@ class FleetMachine(RuleBasedStateMachine):
         world.faults = Faults()
         world.directory.problems = world.directory.remains = ()
         world.directory.unstable = world.directory.blocks = False
+        world.settle()
         if world.exit is None:
+            world.elapse(400)  # who died or hangs is not to be blamed on what comes now
             world.change("z")
             world.settle()
             self._retire()

@@ -13,6 +13,7 @@ from nexus_supervisor.core.board import Board
 from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.history import Committed, History
 from nexus_supervisor.core.lifecycle import Life, Word
+from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.rollout import Kind, Phase, Rollout
 from nexus_supervisor.core.roster import Roster
@@ -50,6 +51,7 @@ def document(found: Board) -> dict[str, Any]:
         watch_mode="inotify",
         last_compare=0.0,
         figures={},
+        security=((1.0, Notice("config_signature_invalid", "error", "It differs.", {"reason": "signature_mismatch"})),),
     )
     return status.document(found, around)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,12 +38,17 @@ __all__ = [
     "launched",
     "make_stall",
     "sockets",
+    "state",
     "steady",
     "stopped",
+    "strace",
+    "with_strace",
     "zombies",
 ]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do this")
+
+with_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 STALL = '''
 """A worker program that only waits, and the model of what it would sell."""
@@ -128,6 +134,22 @@ def stopped(pid: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def strace(pid: int, calls: str, fault: str) -> Iterator[None]:
+    """Inject a fault into system calls of every thread of a process while the block runs, as strace(1) puts it."""
+    line = ["strace", "-f", "-qq", "-o", os.devnull, "-p", str(pid), "-e", f"inject={calls}:{fault}"]
+    with subprocess.Popen([*line, "-e", f"trace={calls}"], stderr=subprocess.DEVNULL) as tracer:
+        tasks = Path(f"/proc/{pid}/task")
+        while any("TracerPid:\t0\n" in (task / "status").read_text() for task in tasks.iterdir()):
+            if tracer.poll() is not None:
+                pytest.skip("strace can't attach here")
+            os.sched_yield()
+        try:
+            yield
+        finally:
+            tracer.terminate()
 
 
 def state(pid: int) -> str:

@@ -20,15 +20,23 @@ from nexus_supervisor.core.framing import FrameDecoder, frame
 from nexus_supervisor.unix_path import CONTROL_SOCKET, socket_address
 from tests.support.gateway_directory import key_of
 from tests.support.http import PATIENCE_SECONDS
+from tests.support.nexus import Nexus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from nexus_supervisor.core.control import Answer
-    from tests.support.nexus import Nexus
 
-__all__ = ["Baseline", "compiler_stopped", "held_up_push", "keys_served", "remove", "unprivileged_python"]
+__all__ = [
+    "Baseline",
+    "SteadyNexus",
+    "compiler_stopped",
+    "held_up_push",
+    "keys_served",
+    "remove",
+    "unprivileged_python",
+]
 
 _DROP_CAPABILITIES = """\
 #!{python}
@@ -47,6 +55,19 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+class SteadyNexus(Nexus):
+    """Be a supervisor that says so much that its address is looked up only once."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens; that never changes here."""
+        if self._address is None:
+            self._address = super().address
+        return self._address
+
+    _address: str | None = None
+
+
 class Baseline:
     """Know the files that a directory should have, and bring it back to them."""
 
@@ -55,6 +76,7 @@ class Baseline:
         self._folders = ("sources", "destinations")
         files = [directory / "daemon.toml", *(one for name in self._folders for one in (directory / name).iterdir())]
         self._texts = {path: path.read_bytes() for path in files}
+        self.whole = True
 
     def mend(self) -> None:
         """Make the directory hold exactly the files that it had at first."""
@@ -96,7 +118,9 @@ def keys_served(nexus: Nexus, *sources: str) -> dict[str, set[int]]:
 def compiler_stopped(nexus: Nexus) -> Iterator[None]:
     """Stop the compiler while the block runs: no look at the directory ends meanwhile."""
     (compiler,) = (
-        child for child in psutil.Process(nexus.process.pid).children() if "nexus_supervisor.compiler" in child.cmdline()
+        child
+        for child in psutil.Process(nexus.process.pid).children()
+        if "nexus_supervisor.compiler" in child.cmdline()
     )
     compiler.suspend()
     try:

@@ -1,4 +1,4 @@
-"""A full disk: nothing is sent that is not durable, what runs serves on, a revocation still gets through, and after."""
+"""A disk that is full or fails: nothing is sent that is not durable, what runs serves on, and what comes after."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import leaks
-from tests.support.chaos import add_item, as_root, kinds, make_stall
+from tests.support.chaos import add_item, as_root, kinds, make_stall, strace, with_strace
 from tests.support.nexus import Nexus, command
 
 if TYPE_CHECKING:
@@ -109,3 +109,24 @@ def test_a_start_on_a_full_disk_serves_what_is_committed(tmp_path: Path) -> None
             add_item(directory, "bolt")
             assert nexus.push().exit_code == 0
         assert leaks.files(directory) == []
+
+
+@as_root
+@with_strace
+def test_after_a_sync_that_failed_nothing_is_sent_until_the_next_start(tmp_path: Path) -> None:
+    directory = make_stall(tmp_path)
+    with Nexus(directory) as nexus:
+        before, workers = nexus.version, pids(nexus)
+        staged = kinds(nexus, "version_staged")
+        with strace(nexus.process.pid, "fdatasync", "error=EIO:when=1"):
+            add_item(directory, "bolt")
+            assert nexus.push().exit_code == 1
+        for price in (2, 3):  # the disk says that it is well again, and may have lost what it was given
+            add_item(directory, "nut", price)
+            assert nexus.push().exit_code == 1
+        assert kinds(nexus, "version_staged") == staged
+        assert (nexus.version, pids(nexus)) == (before, workers)
+        assert nexus.stop() == 0
+    with Nexus(directory) as nexus:
+        assert nexus.version > before + 1
+        assert command("verify", directory).returncode == 0

@@ -1,0 +1,126 @@
+"""The supervisor's end of a pipe, with a peer that is hostile and a system that has nothing left to give."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from array import array
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nexus_supervisor.core.framing import MAX_DESCRIPTORS, frame
+from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, Drain, FromWorker
+from nexus_supervisor.supervisor.pipe import MAX_FRAMES_AT_ONCE, MAX_WAITING_FRAMES, Pipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nexus_supervisor.core.messages import ToWorker
+
+BOOTED = FROM_WORKER.encode(Booted("serve-0", 1))
+
+
+class Heard:
+    """A pipe in a loop of its own, what it heard, and why it ended."""
+
+    def __init__(self, limit: int = 1 << 16) -> None:
+        self.loop = asyncio.new_event_loop()
+        ours, self.peer = socket.socketpair()
+        self.messages: list[FromWorker] = []
+        self.descriptors: list[int] = []
+        self.ended = self.loop.create_future()
+        self.pipe: Pipe[FromWorker, ToWorker] = Pipe(
+            self.loop, ours, (FROM_WORKER, TO_WORKER), self._take, self.ended.set_result, limit
+        )
+
+    def __enter__(self) -> Heard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pipe.close()
+        self.peer.close()
+        self.loop.close()
+
+    def reason(self) -> str | None:
+        """Wait for the end, and return why."""
+        reason: str | None = self.loop.run_until_complete(self.ended)
+        return reason
+
+    def _take(self, message: FromWorker, descriptors: list[int]) -> None:
+        self.messages.append(message)
+        self.descriptors += descriptors
+
+
+def held() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Have no descriptor free while the block runs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(("announced", "passed"), [(0, 40), (2, 1), (2, 200)])
+def test_a_peer_that_passes_descriptors_otherwise_than_it_said_is_left_with_none_kept(announced: int, passed: int) -> None:
+    with Heard() as heard:
+        before = held()
+        for _ in range(3):
+            beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [0] * passed))]
+            heard.peer.sendmsg([frame(BOOTED, announced)], beside)
+        assert "descriptors" in str(heard.reason())
+        assert held() == before - 1  # the pipe's own
+
+
+def test_a_peer_that_floods_is_left_after_so_many_messages() -> None:
+    with Heard() as heard:
+        heard.peer.setblocking(False)
+        flood = frame(BOOTED) * (MAX_FRAMES_AT_ONCE * 2)
+        sent = 0
+        while not heard.ended.done():
+            try:
+                sent += heard.peer.send(flood[sent:])
+            except OSError:
+                pass
+            heard.loop.run_until_complete(asyncio.sleep(0))
+        assert "more than" in str(heard.reason())
+        assert MAX_FRAMES_AT_ONCE <= len(heard.messages) < 2 * MAX_FRAMES_AT_ONCE
+
+
+def test_a_peer_that_reads_nothing_costs_so_many_frames_and_is_left() -> None:
+    with Heard() as heard:
+        for _ in range(10_000):
+            heard.pipe.send(Drain(1.0), [0])
+            if heard.ended.done():
+                break
+        assert heard.reason() == "it does not read what it is sent"
+        heard.pipe.send(Drain(1.0))
+        assert MAX_WAITING_FRAMES < 100
+
+
+def test_a_message_whose_descriptors_can_not_be_copied_ends_the_pipe_and_leaves_none() -> None:
+    with Heard() as heard:
+        before = held()
+        with no_descriptors():
+            heard.pipe.send(Drain(1.0), [0, 1])
+        assert "Too many open files" in str(heard.reason())
+        assert held() == before - 1
+        assert MAX_DESCRIPTORS == 64
+
+
+def test_a_message_over_the_limit_of_the_peer_is_not_taken() -> None:
+    with Heard(limit=16) as heard:
+        heard.peer.send(frame(BOOTED))
+        assert "over the limit" in str(heard.reason())
+        assert heard.messages == []
