@@ -73,8 +73,9 @@ class Lines(logging.Handler):
         """Be the writer's thread."""
         told = 0
         while (line := self._waiting.get()) is not None:
-            if self._dropped > told:
-                line, told = f"{self._dropped - told} lines were dropped here: this log is read too slowly\n{line}", self._dropped
+            if (dropped := self._dropped) > told:
+                line = f"{dropped - told} lines were dropped here: this log is read too slowly\n{line}"
+                told = dropped
             _write(descriptor, line.encode("utf-8", "backslashreplace"))
 
 

@@ -233,4 +233,3 @@ def _beside(message: Stage, descriptors: list[int]) -> Parts:
         close_all(rest)
         raise
     return Parts(*found)
-

@@ -23,12 +23,12 @@ from nexus_supervisor.compiler.reading import TroubleError
 from nexus_supervisor.compiler.survey import Survey
 from nexus_supervisor.compiler.tree import Tree
 from nexus_supervisor.core import canonical, delta
-from nexus_supervisor.core.changes import BUILT_IN, hold
+from nexus_supervisor.core.changes import BUILT_IN, hold, pin
 from nexus_supervisor.core.codec import pack, unpack
 from nexus_supervisor.core.compilation import Adopted, FromCompiler, Refused, Seen
 from nexus_supervisor.core.content import Content, Section
 from nexus_supervisor.core.problems import Problem
-from nexus_supervisor.core.settings import Settings, parse
+from nexus_supervisor.core.settings import START_KEYS, Settings, parse
 from nexus_supervisor.models.loading import ModelError, PlainModel, load_model
 from nexus_supervisor.models.secrets import Origins, Reissue
 
@@ -217,7 +217,9 @@ class Compiler:
         wanted = _content(evidence.daemon, evidence.survey)
         gone = self._gone(evidence.running)
         effective, held, blocked = wanted, tuple[str, ...](), list[Problem]()
-        if not message.whole and self._running.content.sections:
+        if message.whole:
+            effective, held = pin(self._running.content, wanted, START_KEYS)
+        elif self._running.content.sections:
             effective, held, blocked = self._split(wanted, evidence, gone)
         if message.bare:
             effective, blocked = self._only_less(gone, evidence)

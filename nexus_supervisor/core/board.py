@@ -28,11 +28,13 @@ class Board:
     """Hold settings, history, processes, the running rollout and the one that waits.
 
     ``ending`` is how it ends, once it is about to. ``untidy`` says that there may be content that nobody needs.
-    ``doubt`` is why the committed version may not be known to a new start; empty where its commit record is durable.
+    ``fallback`` are the settings of the committed version, for a start whose own content fails. ``doubt`` is why the
+    committed version may not be known to a new start; empty where its commit record is durable.
     """
 
-    def __init__(self, settings: Settings, history: History, roster: Roster) -> None:
+    def __init__(self, settings: Settings, history: History, roster: Roster, fallback: Settings | None = None) -> None:
         self.settings = settings
+        self.fallback = fallback or settings
         self.history = history
         self.roster = roster
         self.rollout: Rollout | None = None

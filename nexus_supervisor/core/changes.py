@@ -17,9 +17,9 @@ from nexus_supervisor.core import canonical
 from nexus_supervisor.core.content import Content, Entry, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["BUILT_IN", "Change", "Impact", "differences", "hold", "is_stored_secret", "key_text"]
+__all__ = ["BUILT_IN", "Change", "Impact", "differences", "hold", "is_stored_secret", "key_text", "pin"]
 
 BUILT_IN = "daemon"
 """The section that holds daemon.toml: entries ``daemon`` and ``supervisor``, the tables as written."""
@@ -55,6 +55,35 @@ def hold(
     return (Content(sections), tuple(sorted(held))) if held else (wanted, ())
 
 
+def pin(running: Content, wanted: Content, keys: tuple[str, ...]) -> tuple[Content, tuple[str, ...]]:
+    """Return the wanted content with these keys of daemon.toml as they run, and those of them that wait.
+
+    For keys that only a new start of the supervisor reads: not even a restart of the workers applies them.
+    """
+    before, after = running.sections.get(BUILT_IN), wanted.sections.get(BUILT_IN)
+    if before is None or after is None:
+        return wanted, ()
+    changed: list[Entry] = []
+    held: list[str] = []
+    for name in sorted(before.entries.keys() | after.entries.keys()):
+        here, there = _document(before, name), _document(after, name)
+        pinned = there
+        for path in _below(name, keys):
+            pinned = _with(pinned, path, _at(here, path))
+        paths = [path for path, _, _ in differences(pinned, there)]
+        if paths:
+            held.extend(key_text(BUILT_IN, name, *path) for path in paths)
+            changed.append(Entry.of(name, canonical.encode(pinned)))
+    if not held:
+        return wanted, ()
+    section = Section(after.apply, after.entries.changed(changed, ()))
+    return Content({**wanted.sections, BUILT_IN: section}), tuple(held)
+
+
+def _document(section: Section, name: str) -> Any:
+    return canonical.decode(section.entries[name].body) if name in section.entries else {}
+
+
 def _hold_section(
     name: str, before: Section, after: Section, live_keys: tuple[str, ...]
 ) -> tuple[Section, tuple[str, ...]]:
@@ -83,7 +112,7 @@ def _hold_entry(here: Entry, there: Entry, live: list[tuple[str, ...]]) -> tuple
     return (here if merged == running else Entry.of(here.name, canonical.encode(merged))), held
 
 
-def _below(entry: str, live_keys: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _below(entry: str, live_keys: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the paths, inside this entry, that are live."""
     paths = [tuple(key.split(".")) for key in live_keys]
     return [path[1:] for path in paths if path[0] == entry]

@@ -66,7 +66,7 @@ class Entry:
 
 def shard_of(name: str) -> int:
     """Return the shard number, 0 to 1023, that holds an entry of this name."""
-    return crc32(name.encode("utf-8")) % SHARDS
+    return crc32(name.encode("utf-8", "surrogatepass")) % SHARDS
 
 
 class Entries(Mapping[str, Entry]):

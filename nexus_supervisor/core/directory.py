@@ -110,7 +110,7 @@ class Directory:
         flight = self._ended(event.ticket, event.base, now)
         if flight is None:
             return
-        patient = event.unstable and self._looking.again(flight, now)
+        patient = event.unstable and self._looking.again(flight, now, self._board.settings)
         if not event.unstable:
             self._looking.settled()
         if self._looking.grace(event.gone, flight, now, self._board.settings):
@@ -139,7 +139,7 @@ class Directory:
         if flight is None:
             return
         problems = (Problem(".", 0, "", "internal", event.reason),)
-        self._looking.again(replace(flight, riders=()), now)
+        self._looking.again(replace(flight, riders=()), now, self._board.settings)
         if self._board.standing.refusing != problems:
             self._board.announce(says.compiler_died(event.reason))
             self._board.standing = self._board.standing.rejected(now, problems)

@@ -191,11 +191,15 @@ class PushAsked:
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """Somebody asked for new processes, with everything that the directory holds."""
+    """Somebody asked for new processes, with everything that the directory holds.
+
+    ``now``: the old ones don't wait for requests in hand.
+    """
 
     ticket: int
     reason: str
     requester: str
+    now: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,9 @@ class Fleet:
         *,
         jitter: Callable[[], float] = lambda: 1.0,
         incarnations: Mapping[str, int] = MappingProxyType({}),
+        fallback: Settings | None = None,
     ) -> None:
-        self.board = Board(settings, history, Roster(jitter, incarnations))
+        self.board = Board(settings, history, Roster(jitter, incarnations), fallback)
         self._looking = Looking(now)
         self._answers = Answers(self.board)
         self._journeys = Journeys(self.board, self._answers, self._looking)

@@ -157,6 +157,8 @@ class Journeys:
         rollout = self._board.rollout
         if isinstance(event, RecordFailed):
             self._board.announce(says.journal_failed(event.version, event.reason))
+        if isinstance(event, BindFailed) and rollout is None:
+            self._board.ending = Exit(1, event.reason)
         if rollout is None or (not isinstance(event, Bound | BindFailed) and event.version != rollout.version):
             return
         match event:
@@ -242,6 +244,8 @@ class Journeys:
         if rollout.kind is not Kind.ROLLBACK:
             self._blame(rollout, now)
         moved = self._leave(rollout)
+        if rollout.kind is Kind.BOOT:
+            self._fall_back()
         self._fit(now)
         if moved and rollout.recorded and rollout.kind is not Kind.ROLLBACK:
             self._go_back(rollout, moved, now)
@@ -251,6 +255,14 @@ class Journeys:
         for rider in rollout.riders:
             board.answer(rider.ticket, says.failure(rollout))
         self._next(now)
+
+    def _fall_back(self) -> None:
+        """Go on with the settings of the committed version, and on its address, where a start's own content failed."""
+        board = self._board
+        here, there = board.settings.daemon, board.fallback.daemon
+        board.settings = board.fallback
+        if (here.bind, here.port) != (there.bind, there.port):
+            board.emit(Bind(board.base), CloseListeners(adopted=True))
 
     def _give_up(self, rollout: Rollout) -> None:
         """End: the first version of all failed, and there is nothing to go back to."""

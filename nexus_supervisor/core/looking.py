@@ -24,9 +24,10 @@ Rider = PushAsked | RestartAsked
 """A request that is answered by a verdict."""
 
 _DEBOUNCE_LIMIT = 10
-_RETRY_SECONDS = 0.005
 _RETRY_LIMIT_SECONDS = 0.5
-_PATIENCE = 9
+MAX_HINT_CHARACTERS = 64 * 1024
+"""Hints that are longer together are no help: everything is compared then."""
+
 Hints = frozenset[str] | None
 
 
@@ -76,11 +77,13 @@ class Looking:
         self._bare = True
         self._want(now)
 
-    def again(self, flight: Flight, now: float) -> bool:
+    def again(self, flight: Flight, now: float, settings: Settings) -> bool:
         """Look again soon, later at each time in a row, for the same riders; where patience is over do nothing."""
-        if self._retries >= _PATIENCE:
+        limits = settings.supervisor.limits
+        if self._retries >= limits.stable_attempts:
             return False
-        self._resume(flight, now + min(_RETRY_SECONDS * 2**self._retries, _RETRY_LIMIT_SECONDS))
+        pause = limits.stable_pause_ms / 1000 * 2.0 ** min(self._retries, 32)
+        self._resume(flight, now + min(pause, _RETRY_LIMIT_SECONDS))
         self._retries += 1
         return True
 
@@ -172,7 +175,8 @@ class Looking:
         self._want(due)
 
     def _hint(self, hints: Sequence[str] | None) -> None:
-        self._hints = None if hints is None or self._hints is None else self._hints | frozenset(hints)
+        joined = None if hints is None or self._hints is None else self._hints | frozenset(hints)
+        self._hints = joined if joined is not None and sum(map(len, joined)) <= MAX_HINT_CHARACTERS else None
 
     def _want(self, due: float) -> None:
         self._due = due if self._due is None else min(self._due, due)

@@ -185,8 +185,8 @@ class LimitSettings:
     compile_cpu_seconds: Annotated[int, Whole(1, _HOUR_SECONDS), "processor time of one look at the directory"] = 60
     compile_memory_mb: Annotated[int, Whole(128, 1_000_000), "memory of the compiler"] = 4_096
     compile_timeout_seconds: Annotated[float, Number(1, _HOUR_SECONDS), "time of one look at the directory"] = 120.0
-    stable_attempts: Annotated[int, Whole(1, 10_000), "looks at a file that keeps changing before it is refused"] = 50
-    stable_pause_ms: Annotated[float, Number(0, 10_000), "the pause between two of them"] = 10.0
+    stable_attempts: Annotated[int, Whole(1, 10_000), "looks at a file that keeps changing before it is refused"] = 9
+    stable_pause_ms: Annotated[float, Number(0, 10_000), "the pause before the second of them; it doubles"] = 5.0
     kept_versions: Annotated[int, Whole(2, 100_000), "versions kept in compiled/"] = 20
     journal_max_bytes: Annotated[int, Whole(_MIB, 64 * _GIB), "size at which the journal is compacted"] = 64 * _MIB
     max_notices: Annotated[int, Whole(10, 10_000_000), "notices kept for who asks later"] = 10_000

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.effects import Effect, Send, SendStage, Spawn
+from nexus_supervisor.core.events import RestartAsked
 from nexus_supervisor.core.lifecycle import Life, Word
 from nexus_supervisor.core.looking import Rider
 from nexus_supervisor.core.messages import Activate, Drain
@@ -124,6 +125,11 @@ class Rollout:
     blamed: bool = True
     began: float = 0.0
     alone_until: float | None = None
+
+    @property
+    def hasty(self) -> bool:
+        """Say whether somebody asked that replaced processes don't wait for requests in hand."""
+        return any(isinstance(rider, RestartAsked) and rider.now for rider in self.riders)
 
     @property
     def ended(self) -> bool:
@@ -240,9 +246,8 @@ class Rollout:
         for number, slot in enumerate(self.slots):
             fresh = self.fresh(roster, slot)
             if fresh is not None and fresh.life is Life.READY:
-                effects += drain(
-                    roster, [old for old in roster.of(slot) if old.live and old is not fresh], now, running
-                )
+                old = [one for one in roster.of(slot) if one.live and one is not fresh]
+                effects += drain(roster, old, now, running, hasty=self.hasty)
             elif fresh is not None:
                 starting += 1
             elif starting < running.supervisor.rollout.max_parallel.of(len(self.slots)):
@@ -263,10 +268,12 @@ class Rollout:
         return replaced and all(one.active == self.version for one in moving) and bool(moving or self.slots)
 
 
-def drain(roster: Roster, processes: list[Process], now: float, settings: Settings) -> list[Effect]:
-    """Tell processes to finish what is in hand and go."""
+def drain(
+    roster: Roster, processes: list[Process], now: float, settings: Settings, *, hasty: bool = False
+) -> list[Effect]:
+    """Tell processes to finish what is in hand and go; ``hasty``: to go without finishing."""
     effects: list[Effect] = []
-    timeout = float(settings.daemon.shutdown.drain_timeout_seconds)
+    timeout = 0.0 if hasty else float(settings.daemon.shutdown.drain_timeout_seconds)
     for process in processes:
         if process.life is not Life.DRAINING:
             roster.word(process, Word.DRAIN, now + timeout + KILL_GRACE_SECONDS)

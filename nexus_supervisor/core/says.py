@@ -13,6 +13,7 @@ from nexus_supervisor.core.effects import Outcome
 from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.rollout import Kind, Phase, Rollout
+from nexus_supervisor.core.settings import needs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,18 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def _sentence(problems: Sequence[Problem]) -> str:
+    """End a sentence with problems, whatever the last of them ends with."""
+    shown = _listed(lines(problems), 3)
+    return shown if shown.endswith((".", "?", "!")) else f"{shown}."
+
+
+def _applied_by(keys: Sequence[str]) -> str:
+    """Say what applies held keys: a restart of the workers, or a new start of the supervisor."""
+    starts = any(needs(key) == "start" for key in keys)
+    return "a new start ('nexus-supervisor stop', then 'run')" if starts else "'nexus-supervisor restart'"
+
+
 def _workers(count: int) -> str:
     return "1 worker" if count == 1 else f"{count} workers"
 
@@ -44,26 +57,26 @@ def _workers(count: int) -> str:
 def refused(problems: Sequence[Problem], *, committed: Version | None) -> Notice:
     """Tell that the directory is not valid."""
     stays = f"version {committed} stays live" if committed is not None else "there is no version to go on with"
-    text = f"The directory was refused; {stays}: {_listed(lines(problems), 3)}."
+    text = f"The directory was refused; {stays}: {_sentence(problems)}"
     return Notice("candidate_refused", "error", text, {"problems": lines(problems)})
 
 
 def unstable(problems: Sequence[Problem]) -> Notice:
     """Tell that files have been changing for a while."""
-    text = f"Files keep changing while they are read; they are tried again: {_listed(lines(problems), 3)}."
+    text = f"Files keep changing while they are read; they are tried again: {_sentence(problems)}"
     return Notice("candidate_unstable", "warning", text, {"problems": lines(problems)})
 
 
 def held(keys: Sequence[str], blocked: Sequence[Problem]) -> Notice:
     """Tell that changes wait for a restart."""
-    more = f" Live changes wait with them: {_listed(lines(blocked), 3)}." if blocked else ""
-    text = f"A restart is needed for {_listed(keys)}: run 'nexus-supervisor restart' to apply it.{more}"
+    more = f" Live changes wait with them: {_sentence(blocked)}" if blocked else ""
+    text = f"Held until {_applied_by(keys)}: {_listed(keys)}.{more}"
     return Notice("candidate_held", "warning", text, {"keys": tuple(keys), "blocked": lines(blocked)})
 
 
 def still_live(names: Sequence[str], remains: Sequence[Problem]) -> Notice:
     """Tell that vanished entries could not be revoked."""
-    why = f" What would remain is not valid: {_listed(lines(remains), 3)}." if remains else ""
+    why = f" What would remain is not valid: {_sentence(remains)}" if remains else ""
     text = f"The files of {_listed(names)} are gone, but their keys still work.{why} Mend what was refused."
     return Notice("entry_still_live", "error", text, {"entries": tuple(names)})
 
@@ -267,7 +280,7 @@ def live(version: Version | None, workers: int, held_keys: tuple[str, ...], doub
         text = f"Version {version} is live in {_workers(workers)}, but {doubt}: a new start may not know it."
         return Outcome(5, "INCONCLUSIVE", text, version=version, workers=workers)
     if held_keys:
-        text = f"Version {version} is live; {_listed(held_keys)} waits for 'nexus-supervisor restart'."
+        text = f"Version {version} is live; held until {_applied_by(held_keys)}: {_listed(held_keys)}."
         return Outcome(8, "HELD", text, version=version, workers=workers, held=held_keys)
     text = f"Version {version} is live in {_workers(workers)}."
     return Outcome(0, "APPLIED", text, version=version, workers=workers)
@@ -314,7 +327,7 @@ def signing_off() -> Notice:
 
 def warned(problems: Sequence[Problem]) -> Notice:
     """Tell what is accepted but worth a look."""
-    text = f"The directory is accepted with a warning: {_listed(lines(problems), 3)}."
+    text = f"The directory is accepted with a warning: {_sentence(problems)}"
     return Notice("settings_warning", "warning", text, {"problems": lines(problems)})
 
 

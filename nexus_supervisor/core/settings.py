@@ -128,7 +128,8 @@ def parse(document: Mapping[str, Any], overrides: Mapping[str, Any] = _NONE, *, 
     if overrides:
         both: list[Mistake] = []
         settings = _read(_overlaid(document, overrides), both, cpu_count)
-        errors += [replace(one, message=f"{one.message} ({_ELSEWHERE})") for one in both if one not in errors]
+        known = frozenset(errors)
+        errors += [replace(one, message=f"{one.message} ({_ELSEWHERE})") for one in both if one not in known]
     return Parsed(settings, tuple(errors), _warnings(settings.daemon.application))
 
 
@@ -158,8 +159,9 @@ def _read_daemon(table: Any, mistakes: list[Mistake]) -> DaemonSettings:
     own = table if isinstance(table, Mapping) else {}
     foreign = frozenset(key for key in own if key not in known)
     slips = {key for key in foreign if any(one_edit_away(key, name) for name in known)}
-    daemon = read_table(DaemonSettings, table, "daemon", mistakes, also=foreign - slips)
-    return replace(daemon, application=_frozen({key: own[key] for key in own if key in foreign - slips}))
+    theirs = foreign - slips
+    daemon = read_table(DaemonSettings, table, "daemon", mistakes, also=theirs)
+    return replace(daemon, application=_frozen({key: own[key] for key in own if key in theirs}))
 
 
 def _read_supervisor(table: Any, mistakes: list[Mistake], cpu_count: int) -> SupervisorSettings:

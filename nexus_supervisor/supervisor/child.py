@@ -1,7 +1,8 @@
 """A process of ours as the supervisor sees it: how it is started, its pipe, its exit.
 
 Decided here: what a child inherits (one socket and stdio, nothing else) and how its end is noticed. Not decided here:
-what it is told (``perform.py``, ``compiling.py``). A child is exec'd, never only forked: its memory holds nothing of ours.
+what it is told (``perform.py``, ``compiling.py``). A child is exec'd, never only forked: its memory holds nothing of
+ours.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def environment(inherited: Mapping[str, str], referenced: Iterable[str]) -> dict
 
 
 class Child:
-    """Hold one started process. ``exited`` is called once, in the loop, with its status in words and whether it was 0."""
+    """Hold one started process. ``exited`` is called once, in the loop: with its status in words, and if that is 0."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Child:
         ours, theirs = socket.socketpair()
         try:
             with _deaf():
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", module, str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],

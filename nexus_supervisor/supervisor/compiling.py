@@ -30,13 +30,14 @@ from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateS
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import ProtocolError
 from nexus_supervisor.supervisor.child import Child
-from nexus_supervisor.supervisor.contents import Contents
 from nexus_supervisor.supervisor.pipe import Pipe
 from nexus_supervisor.wire import close_all, inline_or_beside, received_payload
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
+
+    from nexus_supervisor.supervisor.contents import Contents
 
 __all__ = ["Compiling", "Verdict"]
 
@@ -188,7 +189,10 @@ class Compiling:
         try:
             payload = descriptors.pop(0) if message.payload_beside and descriptors else None
             raw = received_payload(message.payload, payload, _MAX_PAYLOAD_BYTES)
-            verdict = self._seen(message, raw, descriptors) if isinstance(message, Seen) else self._refused(message, raw)
+            if isinstance(message, Seen):
+                verdict = self._seen(message, raw, descriptors)
+            else:
+                verdict = self._refused(message, raw)
         except (ProtocolError, OSError) as error:
             self._lost(f"its answer does not add up: {error}")
             verdict = LookFailed(look.ticket, f"the compiler's answer does not add up: {error}")

@@ -7,6 +7,7 @@ decided here: which content runs. Secret values are held as sealed memory that i
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest
 from nexus_supervisor.core.settings import Settings, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = ["Contents", "Kept", "Parcel", "settings_of"]
 
@@ -85,7 +86,8 @@ class Contents:
         forgotten = [self._kept.pop(digest) for digest in list(self._kept) if digest not in wanted]
         for kept in forgotten:
             _close(kept.secrets)
-        self._parcels = {key: one for key, one in self._parcels.items() if key[1] in wanted and key[0] in {None, *wanted}}
+        bases = {None, *wanted}
+        self._parcels = {key: one for key, one in self._parcels.items() if key[1] in wanted and key[0] in bases}
         return [key for kept in forgotten for key in self._only_in(kept.content)]
 
     def close(self) -> None:

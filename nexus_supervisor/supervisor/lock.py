@@ -84,6 +84,7 @@ class DirectoryLock:
                 except BlockingIOError as error:
                     raise ConflictError(self._conflict(state)) from error
                 if _still_named(state, lock):
+                    attempt.callback(_give_back, lock, os.getpid())
                     taken.push(attempt.pop_all())
                     return
 
@@ -105,6 +106,15 @@ class DirectoryLock:
             f"{who} already runs on {self._directory}: stop it with `nexus-supervisor stop -d {self._directory}`, "
             "or use another directory"
         )
+
+
+def _give_back(lock: int, holder: int) -> None:
+    """Unlock at once: a process that is just being started may have a copy of the descriptor until its exec is over.
+
+    After a fork without exec the child must not give back its parent's lock.
+    """
+    if os.getpid() == holder:
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _still_named(state: int, lock: int) -> bool:

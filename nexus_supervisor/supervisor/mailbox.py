@@ -6,12 +6,12 @@ decided here: what they lead to.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from nexus_supervisor.core.events import Event

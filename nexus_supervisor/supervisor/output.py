@@ -32,6 +32,9 @@ __all__ = ["LEVELS", "NoticeLog", "NoticeRing", "document", "json_line", "printa
 LEVELS = ("debug", "info", "warning", "error")
 """From the most to the least talkative; a log shows its own level and those after it."""
 
+MAX_KEPT_BYTES = 32 << 20
+"""What the kept notices may weigh together, by their longest parts."""
+
 _STDERR = 2
 _CLOSE_SECONDS = 1.0
 
@@ -136,7 +139,7 @@ class NoticeLog:
             self._lines.put(look.line(notice, clock.wall()))
 
     def overhear(self, library: str) -> Callable[[], None]:
-        """Show what a library logs among the notices, which it would write to stderr itself, and wait; return the undo."""
+        """Show what a library logs among the notices: it would write to stderr itself, and wait. Return the undo."""
         logger, overheard = logging.getLogger(library), _Overheard(self._take_record)
         logger.addHandler(overheard)
         return lambda: logger.removeHandler(overheard)
@@ -231,6 +234,7 @@ class NoticeRing:
 
     def __init__(self, capacity: int) -> None:
         self._kept: deque[tuple[int, float, Notice]] = deque(maxlen=capacity)
+        self._weight = 0
         self._next = 1
         self._followers: list[Callable[[Noticed], None]] = []
 
@@ -238,11 +242,20 @@ class NoticeRing:
         """Give a notice its number, keep it and deliver it; it is encoded only where somebody follows."""
         numbered = (self._next, clock.wall(), notice)
         self._next += 1
-        self._kept.append(numbered)
+        self._keep(numbered)
         if self._followers:
             noticed = _noticed(*numbered)
             for follower in tuple(self._followers):
                 self._deliver(follower, noticed)
+
+    def _keep(self, numbered: tuple[int, float, Notice]) -> None:
+        """Keep a notice; the oldest go where they are too many, or together too long."""
+        if len(self._kept) == self._kept.maxlen:
+            self._weight -= _weight(self._kept[0][2])
+        self._kept.append(numbered)
+        self._weight += _weight(numbered[2])
+        while self._weight > MAX_KEPT_BYTES and len(self._kept) > 1:
+            self._weight -= _weight(self._kept.popleft()[2])
 
     def since(self, number: int) -> tuple[Noticed, ...]:
         """Return the kept notices with at least this number, oldest first."""
@@ -278,3 +291,8 @@ class NoticeRing:
 
 def _noticed(number: int, at: float, notice: Notice) -> Noticed:
     return Noticed(number, at, document(notice))
+
+
+def _weight(notice: Notice) -> int:
+    lists = (value for value in notice.fields.values() if isinstance(value, tuple))
+    return len(notice.text) + sum(len(item) for value in lists for item in value)

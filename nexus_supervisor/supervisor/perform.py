@@ -89,7 +89,7 @@ class Sockets:
 class Performer:
     """Perform effects with what it was given."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part of the shell, all by name
         self,
         *,
         post: Callable[[Event], None],
@@ -209,7 +209,7 @@ class Performer:
 
 
 def _failure(effect: Effect, reason: str) -> Event | None:
-    """Return the event by which the fleet learns that an effect it waits for has failed; None where it waits for none."""
+    """Return the event by which the fleet learns that an effect has failed; None where it doesn't wait for it."""
     match effect:
         case effects.Look():
             return LookFailed(effect.ticket, reason)

@@ -34,9 +34,7 @@ class Records:
     ``post`` takes events from any thread; ``told`` takes what the store wants people to know, from any thread.
     """
 
-    def __init__(
-        self, store: Store, post: Callable[[Event], None], told: Callable[[Notice], None]
-    ) -> None:
+    def __init__(self, store: Store, post: Callable[[Event], None], told: Callable[[Notice], None]) -> None:
         self._store, self._post, self._told = store, post, told
         self._journal = ThreadPoolExecutor(1, "journal")
         self._archive = ThreadPoolExecutor(1, "archive")

@@ -6,6 +6,7 @@ Not decided here: the layout (``core/cells.py``) and what is counted (``agent/sh
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from typing import TYPE_CHECKING
@@ -23,8 +24,10 @@ class Rows:
 
     def __init__(self, rows: int, columns: int) -> None:
         self.layout = Layout(rows, columns)
-        self.descriptor = os.memfd_create("nexus-counters", os.MFD_CLOEXEC)
+        self.descriptor = os.memfd_create("nexus-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.descriptor, self.layout.size_bytes)
+        # a worker that shortened it would end every process that looks at what is gone, by SIGBUS
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self._words = memoryview(mmap.mmap(self.descriptor, self.layout.size_bytes)).cast("B").cast("Q")
         self._rows: dict[tuple[str, str], int] = {}
         self._free: list[int] = []

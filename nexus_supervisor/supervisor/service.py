@@ -75,6 +75,7 @@ class Service:
             self._started,
             jitter=lambda: random.uniform(0.5, 1.5),  # noqa: S311 - spreads load, hides nothing
             incarnations=beginning.store.recovered.incarnations,
+            fallback=beginning.fallback,
         )
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: Watcher | None = None
@@ -112,7 +113,7 @@ class Service:
                 ticket, retired = self._performer.ticket(reply), request.wait == "retired"
                 self._mailbox.post(PushAsked(ticket, request.reason, who, request.expect, until_retired=retired))
             case RestartRequest():
-                self._mailbox.post(RestartAsked(self._performer.ticket(reply), request.reason, who))
+                self._mailbox.post(RestartAsked(self._performer.ticket(reply), request.reason, who, now=request.now))
             case StopRequest():
                 reply(Ended(0, "ACCEPTED", "The supervisor is stopping.", (), canonical.encode({})))
                 self._mailbox.post(StopAsked(who, now=request.now))
@@ -122,8 +123,9 @@ class Service:
                 assert_never(request)
 
     def _touched(self, hints: frozenset[str] | None) -> None:
-        """Note a hint of the watcher; called in its thread."""
-        self._mailbox.post(Touched(None if hints is None else tuple(sorted(hints)), urgent=False))
+        """Note a hint of the watcher; called in its thread. A name that is no text can't be told: look at all then."""
+        told = hints is not None and all(map(_is_text, hints))
+        self._mailbox.post(Touched(tuple(sorted(hints)) if hints is not None and told else None, urgent=False))
 
     def _degraded(self, sentence: str) -> None:
         self._loop.call_soon_threadsafe(self._notices.tell, says.watch_degraded(sentence))
@@ -165,7 +167,8 @@ class Service:
         release(beginning.contents.close)
         sockets = Sockets((bind(settings.daemon.bind, settings.daemon.port),))
         release(sockets.close)
-        rows = Rows(settings.supervisor.limits.counter_rows, max(MIN_COLUMNS, 2 * settings.supervisor.workers + SPARE_COLUMNS))
+        columns = max(MIN_COLUMNS, 2 * settings.supervisor.workers + SPARE_COLUMNS)
+        rows = Rows(settings.supervisor.limits.counter_rows, columns)
         release(rows.close)
         records = Records(beginning.store, self._mailbox.post, self._tell_from_thread)
         release(records.close)
@@ -272,3 +275,8 @@ class Service:
             security=self._notices.security,
         )
         return status.document(self._fleet.board, around)
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a file's name is UTF-8: other bytes reach us as surrogates (PEP 383)."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)

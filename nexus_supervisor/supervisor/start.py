@@ -54,6 +54,7 @@ class Beginning:
     """Hold what a start knows: the settings to begin with, what the directory holds or why not, and the parts."""
 
     settings: Settings
+    fallback: Settings | None
     candidate: Candidate | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
@@ -82,26 +83,49 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
         candidate, problems = _candidate(verdict), _problems(verdict)
         settings = candidate.settings if candidate is not None else parse({}, overrides, cpu_count=1).settings
         signer, store = _open(directory, settings, allow_unsigned=allow_unsigned)
-        committed = store.recovered.committed
-        if candidate is None and committed is None:
-            message = f"{directory} can't be started: it is not valid, and no version was ever committed"
-            raise RejectedError(message, problems)
-        if committed is not None and (candidate is None or candidate.digest != committed.content.digest):
+        committed, quarantined = store.recovered.committed, store.recovered.quarantined
+        if committed is None:
+            _refuse_nothing(directory, candidate, problems)
+        elif candidate is None or candidate.digest != committed.content.digest:
             kept = contents.put(committed.content, None)
-            usable = await _resolve(loop, compiling, contents, committed, kept.settings)
-            unusable = candidate is None or candidate.digest in store.recovered.quarantined
-            if unusable and usable:
-                message = f"version {committed.version} can't be issued again: a secret is missing or differs"
-                raise RejectedError(message, (*problems, *usable))
-            settings = kept.settings if unusable else settings
+            missing = await _resolve(loop, compiling, contents, committed, kept.settings)
+            if candidate is None or candidate.digest in quarantined:
+                _refuse_missing(committed, problems, missing)
+                settings = kept.settings
+        fallback = None if committed is None else contents.put(committed.content, None).settings
         history = _history(store)
         warnings = verdict.warnings if isinstance(verdict, CandidateSeen) else ()
         return Beginning(
-            settings, candidate, problems, warnings, contents, compiling, verdicts, signer, store, history, pepper
+            settings,
+            fallback,
+            candidate,
+            problems,
+            warnings,
+            contents,
+            compiling,
+            verdicts,
+            signer,
+            store,
+            history,
+            pepper,
         )
     except BaseException:
         compiling.close()
         raise
+
+
+def _refuse_nothing(directory: Path, candidate: Candidate | None, problems: tuple[Problem, ...]) -> None:
+    """Raise RejectedError where there is neither a valid directory nor a version to go on with."""
+    if candidate is None:
+        message = f"{directory} can't be started: it is not valid, and no version was ever committed"
+        raise RejectedError(message, problems)
+
+
+def _refuse_missing(committed: Stored, problems: tuple[Problem, ...], missing: tuple[Problem, ...]) -> None:
+    """Raise RejectedError where the version to go on with lacks a secret."""
+    if missing:
+        message = f"version {committed.version} can't be issued again: a secret is missing or differs"
+        raise RejectedError(message, (*problems, *missing))
 
 
 def _references() -> dict[str, str]:
@@ -145,8 +169,8 @@ def _open(directory: Path, settings: Settings, *, allow_unsigned: bool) -> tuple
     if held is None and store.holds_signatures and not allow_unsigned:
         store.close()
         message = (
-            f"{directory} holds signed versions and daemon.signing.enabled is false: nothing would be verified any more. "
-            "Turn signing on again, or start once with --allow-unsigned"
+            f"{directory} holds signed versions and daemon.signing.enabled is false: nothing would be verified any "
+            "more. Turn signing on again, or start once with --allow-unsigned"
         )
         raise RejectedError(message)
     return signer, store

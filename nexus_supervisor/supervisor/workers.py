@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from nexus_supervisor.core.codec import pack
-from nexus_supervisor.core.events import Event, SpawnFailed, Spawned, WorkerExited, WorkerSaid
+from nexus_supervisor.core.events import Event, Spawned, SpawnFailed, WorkerExited, WorkerSaid
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, FromWorker, Stage, Start, ToWorker
 from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.records import Spawned as SpawnRecord
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.effects import SendStage, Spawn
     from nexus_supervisor.core.messages import Activate, Discard, Drain
     from nexus_supervisor.core.settings import Settings
+    from nexus_supervisor.supervisor.archive import Stored
     from nexus_supervisor.supervisor.contents import Contents, Parcel
     from nexus_supervisor.supervisor.listeners import Listener
-    from nexus_supervisor.supervisor.archive import Stored
     from nexus_supervisor.supervisor.rows import Rows
 
 __all__ = ["Identity", "Workers"]
@@ -177,9 +177,7 @@ class Workers:
             worker.child.kill()
             worker.pipe.close()
 
-    def _start(
-        self, effect: Spawn, settings: Settings, addresses: tuple[str, ...], column: int
-    ) -> Start:
+    def _start(self, effect: Spawn, settings: Settings, addresses: tuple[str, ...], column: int) -> Start:
         return Start(
             slot=effect.slot,
             incarnation=effect.incarnation,

@@ -97,7 +97,9 @@ def test_large_payloads_travel_beside_and_leave_no_descriptor(site: Site) -> Non
             stated, signature = site.signer.state(grown, version)
             beside = sealed(delta.encode(grown.delta_from(content)), "payload")
             worker.push += 1
-            offer = Stage(worker.push, Version(version), stated, signature, content.digest, None, True, False, None, False)
+            offer = Stage(
+                worker.push, Version(version), stated, signature, content.digest, None, True, False, None, False
+            )
 
             assert isinstance(worker.offer(offer, (beside,)), Staged)
             assert isinstance(worker.activate(version), Active)
@@ -114,7 +116,9 @@ def test_memory_that_could_still_change_is_refused(site: Site) -> None:
         unsealed = os.memfd_create("payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.write(unsealed, delta.encode(TWO.delta_from(ONE)))
 
-        verdict = worker.offer(Stage(9, Version(2), stated, signature, ONE.digest, None, True, False, None, False), (unsealed,))
+        verdict = worker.offer(
+            Stage(9, Version(2), stated, signature, ONE.digest, None, True, False, None, False), (unsealed,)
+        )
 
         assert reason(verdict) == "not_applicable"
         assert "seals" in verdict.detail
@@ -127,7 +131,9 @@ def test_descriptors_that_were_not_announced_are_refused_and_closed(site: Site) 
         stated, signature = site.signer.state(TWO, 2)
         stray = os.open("/dev/null", os.O_RDONLY)
 
-        verdict = worker.offer(Stage(9, Version(2), stated, signature, ONE.digest, b"", False, False, None, False), (stray,))
+        verdict = worker.offer(
+            Stage(9, Version(2), stated, signature, ONE.digest, b"", False, False, None, False), (stray,)
+        )
 
         assert reason(verdict) == "not_applicable"
         assert open_files(worker) == before

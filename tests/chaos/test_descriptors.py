@@ -14,8 +14,7 @@ from tests.support.nexus import Nexus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from pathlib import Path
+    from pathlib import Path
 
 PUSHES = 200
 RESTARTS = 10
@@ -64,7 +63,8 @@ def test_a_push_without_free_descriptors_is_made_up_for(tmp_path: Path) -> None:
             before = nexus.version
             with room_for(nexus.process.pid, more):
                 for number in range(1_500):  # so many that they travel as sealed memory
-                    (nexus.directory / "items" / f"a-name-that-takes-room-{number}.toml").write_text(f"price = {more}\n")
+                    name = f"a-name-that-takes-room-{number}.toml"
+                    (nexus.directory / "items" / name).write_text(f"price = {more}\n")
                 nexus.until("committed", "compiler_died", "slot_fenced")
             assert nexus.push().exit_code == 0, more
             assert nexus.version > before

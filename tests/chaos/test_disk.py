@@ -55,7 +55,7 @@ def test_a_full_disk_stops_pushes_and_neither_serving_nor_the_next_revocation(tm
         ballast = disk / "ballast"
         workers = pids(nexus)
         gave_way, price, ended = False, 1, nexus.push()
-        while ended.exit_code == 0:  # the journal's last block has room for a record or two, and then there is the ballast
+        while ended.exit_code == 0:  # the journal's last block has room for a record or two; then there is the ballast
             fill(disk)
             live, staged, held = nexus.version, kinds(nexus, "version_staged"), ballast.exists()
             price += 1

@@ -47,6 +47,12 @@ def pass_on(agent, raw, descriptors):
 def booted(agent, descriptors):
     return framing.frame(FROM_WORKER.encode(Booted(agent.slot, agent.incarnation)), descriptors)
 
+def shorten_what_is_shared():
+    """Take the memory of the counters away from everybody who maps it."""
+    for number in os.listdir("/proc/self/fd"):
+        if os.path.exists(link := f"/proc/self/fd/{number}") and "nexus-counters" in os.readlink(link):
+            os.ftruncate(int(number), 0)
+
 def answer_with(agent, change):
     """Send something else than the truth about each version from now on."""
     send = agent._parent._wire.send
@@ -106,7 +112,8 @@ def test_a_worker_that_breaks_the_protocol_is_ended_and_nobody_else_is(tmp_path:
 
 def test_a_worker_that_lies_about_a_version_is_ended_before_the_push_is_complete(tmp_path: Path) -> None:
     evil = ", ".join(f"lambda agent: answer_with(agent, {one})" for one in LIES.values())
-    settings = "restart.backoff_seconds = 0\nrollout.stage_timeout_seconds = 0.5\nrollout.activate_timeout_seconds = 0.5\n"
+    timeouts = "rollout.stage_timeout_seconds = 0.5\nrollout.activate_timeout_seconds = 0.5\n"
+    settings = f"restart.backoff_seconds = 0\n{timeouts}"
     directory = make_stall(tmp_path, f"{TOOLS}\nEVIL = [{evil}]\n", settings=settings)
     with Nexus(directory) as nexus:
         for number, claim in enumerate(LIES, 1):
@@ -118,3 +125,13 @@ def test_a_worker_that_lies_about_a_version_is_ended_before_the_push_is_complete
             nexus.until("slot_ready", slot="serve-1", incarnation=number + 1)
         assert nexus.workers()["serve-0"]["incarnation"] == 1
         assert {worker["version"] for worker in nexus.workers().values()} == {len(LIES) + 1}
+
+
+def test_a_worker_can_not_take_the_shared_memory_away_from_the_others(tmp_path: Path) -> None:
+    with Nexus(make_stall(tmp_path, f"{TOOLS}\nEVIL = [lambda agent: shorten_what_is_shared()]\n")) as nexus:
+        add_item(nexus.directory, "bolt")
+        assert nexus.push().exit_code == 0
+        workers = nexus.workers()
+        assert {worker["requests"] for worker in workers.values()} == {0}
+        assert (workers["serve-0"]["incarnation"], workers["serve-1"]["incarnation"]) == (1, 2)
+        assert nexus.history("worker_exited")[0]["status"] == "exit code 1"

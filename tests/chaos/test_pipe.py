@@ -7,14 +7,15 @@ import os
 import resource
 import socket
 from array import array
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from nexus_supervisor.core.framing import MAX_DESCRIPTORS, frame
+from nexus_supervisor.core.framing import frame
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, Drain, FromWorker
-from nexus_supervisor.supervisor.pipe import MAX_FRAMES_AT_ONCE, MAX_WAITING_FRAMES, Pipe
+from nexus_supervisor.supervisor.pipe import MAX_FRAMES_AT_ONCE, Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ class Heard:
             self.loop, ours, (FROM_WORKER, TO_WORKER), self._take, self.ended.set_result, limit
         )
 
-    def __enter__(self) -> Heard:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,7 +57,7 @@ class Heard:
 
 
 def held() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def no_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("announced", "passed"), [(0, 40), (2, 1), (2, 200)])
-def test_a_peer_that_passes_descriptors_otherwise_than_it_said_is_left_with_none_kept(announced: int, passed: int) -> None:
+def test_a_peer_that_passes_other_descriptors_than_it_said_is_left(announced: int, passed: int) -> None:
     with Heard() as heard:
         before = held()
         for _ in range(3):
@@ -89,10 +90,8 @@ def test_a_peer_that_floods_is_left_after_so_many_messages() -> None:
         flood = frame(BOOTED) * (MAX_FRAMES_AT_ONCE * 2)
         sent = 0
         while not heard.ended.done():
-            try:
+            with suppress(OSError):
                 sent += heard.peer.send(flood[sent:])
-            except OSError:
-                pass
             heard.loop.run_until_complete(asyncio.sleep(0))
         assert "more than" in str(heard.reason())
         assert MAX_FRAMES_AT_ONCE <= len(heard.messages) < 2 * MAX_FRAMES_AT_ONCE
@@ -106,7 +105,7 @@ def test_a_peer_that_reads_nothing_costs_so_many_frames_and_is_left() -> None:
                 break
         assert heard.reason() == "it does not read what it is sent"
         heard.pipe.send(Drain(1.0))
-        assert MAX_WAITING_FRAMES < 100
+        assert not heard.messages
 
 
 def test_a_message_whose_descriptors_can_not_be_copied_ends_the_pipe_and_leaves_none() -> None:
@@ -116,7 +115,6 @@ def test_a_message_whose_descriptors_can_not_be_copied_ends_the_pipe_and_leaves_
             heard.pipe.send(Drain(1.0), [0, 1])
         assert "Too many open files" in str(heard.reason())
         assert held() == before - 1
-        assert MAX_DESCRIPTORS == 64
 
 
 def test_a_message_over_the_limit_of_the_peer_is_not_taken() -> None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.core.control import PushRequest
@@ -23,6 +23,9 @@ from tests.support import leaks
 from tests.support.chaos import add_item, as_root, make_stall, strace, with_strace
 from tests.support.http import PATIENCE_SECONDS
 from tests.support.nexus import Nexus, command
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SEED = 20_261_124
 ROUNDS = 5
@@ -42,7 +45,7 @@ class Pusher:
         self._client = ControlClient(directory)
         self._thread = threading.Thread(target=self._run, args=(first,))
 
-    def __enter__(self) -> Pusher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -101,9 +104,9 @@ def test_a_supervisor_killed_in_any_system_call_of_a_push_leaves_the_old_or_the_
     for call, number in MOMENTS:
         with Nexus(directory) as nexus:
             assert nexus.version >= version
-            with strace(nexus.process.pid, SYSTEM_CALLS.get(call, call), f"signal=SIGKILL:when={number}"):
-                with Pusher(directory, price + 1) as pusher:
-                    assert nexus.exit_code() == -signal.SIGKILL
+            deadly = strace(nexus.process.pid, SYSTEM_CALLS.get(call, call), f"signal=SIGKILL:when={number}")
+            with deadly, Pusher(directory, price + 1) as pusher:
+                assert nexus.exit_code() == -signal.SIGKILL
             nexus.kill()
         version, price = recovered(directory)
         assert max(pusher.acknowledged, 1) <= price <= pusher.attempted

@@ -129,7 +129,7 @@ def test_a_document_within_the_bounds_is_followed_to_its_end(document: dict[str,
     assert check_bounds(text, LIMITS) == len(text)
 
 
-@given(st.text(alphabet='a1.=[]{}"\'#,\n \\-_', max_size=200))
+@given(st.text(alphabet="a1.=[]{}\"'#,\n \\-_", max_size=200))
 def test_any_text_is_followed_to_an_end(text: str) -> None:
     marked = text + "\n#" + "[." * 40
     positions(marked)
@@ -141,7 +141,7 @@ def test_any_text_is_followed_to_an_end(text: str) -> None:
     assert 1 <= line <= marked.count("\n") + 1
 
 
-@given(st.text(alphabet='a1.=[]{}"\'#,\n \\-_', max_size=200))
+@given(st.text(alphabet="a1.=[]{}\"'#,\n \\-_", max_size=200))
 def test_what_the_parser_takes_the_scanner_can_follow(text: str) -> None:
     try:
         document = tomli.loads(text)

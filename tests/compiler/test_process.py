@@ -154,9 +154,7 @@ def test_models_of_the_directory_itself_are_found_and_leave_nothing_there(direct
         ("Source = 3", "expected a pydantic model or a dataclass"),
     ],
 )
-def test_a_model_that_breaks_while_it_is_loaded_is_a_problem_and_no_end(
-    directory: Path, text: str, words: str
-) -> None:
+def test_a_model_that_breaks_while_it_is_loaded_is_a_problem_and_no_end(directory: Path, text: str, words: str) -> None:
     own_model(directory, text)
 
     with compiler(directory) as process:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.core.changes import Change, Impact, differences, hold, is_stored_secret, key_text
+from nexus_supervisor.core.changes import Change, Impact, differences, hold, is_stored_secret, key_text, pin
 from nexus_supervisor.core.content import EMPTY, Content, Entries, Entry, Section
-from nexus_supervisor.core.settings import LIVE_KEYS
+from nexus_supervisor.core.settings import LIVE_KEYS, START_KEYS
 
 LIVE = {"daemon": LIVE_KEYS}
 
@@ -25,11 +25,13 @@ def content(
     daemon: Any = None,
     supervisor: Any = None,
 ) -> Content:
-    return Content({
-        "daemon": section("restart", {"daemon": daemon or {}, "supervisor": supervisor or {}}),
-        "sources": section("live", sources or {}),
-        "destinations": section("restart", destinations or {}),
-    })
+    return Content(
+        {
+            "daemon": section("restart", {"daemon": daemon or {}, "supervisor": supervisor or {}}),
+            "sources": section("live", sources or {}),
+            "destinations": section("restart", destinations or {}),
+        }
+    )
 
 
 def plain(of: Content) -> dict[str, dict[str, Any]]:
@@ -64,6 +66,21 @@ def test_of_a_restart_section_each_differing_key_is_held() -> None:
         "destinations.old",
     )
     assert plain(effective) == plain(content({"b": {}}, {"main": {"db": {"path": "x"}, "n": 1}, "old": {}}))
+
+
+def test_what_only_a_new_start_reads_waits_also_where_all_else_is_applied() -> None:
+    running = content(daemon={"port": 1, "signing": {"enabled": True}}, supervisor={"workers": 2})
+    wanted = content(daemon={"port": 2}, supervisor={"workers": 3, "name": "other"})
+
+    effective, held = pin(running, wanted, START_KEYS)
+
+    assert held == ("daemon.signing", "supervisor.name")
+    assert plain(effective)["daemon"] == {
+        "daemon": {"port": 2, "signing": {"enabled": True}},
+        "supervisor": {"workers": 3},
+    }
+    assert pin(EMPTY, wanted, START_KEYS) == (wanted, ())
+    assert pin(running, running, START_KEYS) == (running, ())
 
 
 def test_live_keys_of_daemon_toml_go_live_beside_those_that_wait() -> None:

@@ -160,7 +160,7 @@ def test_a_look_again_comes_later_each_time_and_not_for_ever() -> None:
     while True:
         flight = looked(looking, now)
         assert flight.riders == (PUSH,)
-        if not looking.again(flight, now):
+        if not looking.again(flight, now, SETTINGS):
             break
         due = looking.deadline(SETTINGS)
         assert due is not None
@@ -173,12 +173,12 @@ def test_a_look_again_comes_later_each_time_and_not_for_ever() -> None:
 def test_patience_is_new_after_a_verdict() -> None:
     looking = Looking(0.0)
     flight = Flight(Look(1, None, whole=False), (), urgent=False)
-    while looking.again(flight, 0.0):
+    while looking.again(flight, 0.0, SETTINGS):
         pass
 
     looking.settled()
 
-    assert looking.again(flight, 0.0)
+    assert looking.again(flight, 0.0, SETTINGS)
 
 
 def test_a_name_that_vanished_has_a_moment_to_come_back() -> None:

@@ -570,10 +570,6 @@ def test_a_directory_that_is_moved_away_costs_nothing_and_is_found_again(nexus: 
 # --- names that are no message ---------------------------------------------------------------------------------------
 
 
-OWED = pytest.mark.xfail(run=False, reason="a look whose hints can't be sent is never made: supervisor/compiling.py")
-
-
-@OWED
 def test_a_name_that_is_no_text_is_refused_and_blocks_no_withdrawal(tmp_path: Path) -> None:
     with Nexus(make_directory(tmp_path)) as nexus:
         before = nexus.version
@@ -587,7 +583,6 @@ def test_a_name_that_is_no_text_is_refused_and_blocks_no_withdrawal(tmp_path: Pa
         assert keys_served(nexus, "alpha", "beta") == {"alpha": {200}, "beta": {401}}
 
 
-@OWED
 def test_names_that_are_many_and_long_cost_no_worker_and_no_look(tmp_path: Path) -> None:
     with Nexus(make_directory(tmp_path)) as nexus:
         serving = processes(nexus)
@@ -604,7 +599,6 @@ def test_names_that_are_many_and_long_cost_no_worker_and_no_look(tmp_path: Path)
         assert not nexus.history("compiler_died", "slot_fenced")
 
 
-@pytest.mark.xfail(run=False, reason="core/settings.py reads many keys in quadratic time")
 @pytest.mark.parametrize("text", [numbered("k{} = 1\n"), "[daemon]\n" + numbered("k{} = 1\n")])
 def test_settings_without_an_end_are_judged_in_time(tmp_path: Path, text: str) -> None:
     with Nexus(make_directory(tmp_path)) as nexus:

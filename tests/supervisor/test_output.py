@@ -66,7 +66,7 @@ def test_hostile_strings_neither_end_the_line_nor_steer_the_terminal() -> None:
 
 @given(st.text())
 def test_whatever_a_notice_says_is_one_printable_line(text: str) -> None:
-    notice = Notice("drift", "warning", text, {"key": text})
+    notice = Notice("settings_warning", "warning", text, {"key": text})
     assert text_line(notice, AT)[:-1].isprintable()
     assert json_line(notice, AT)[:-1].isprintable()
 
@@ -95,7 +95,7 @@ def test_the_level_and_the_format_change_while_the_log_runs() -> None:
     log.show("info", "json")
     log.write(committed(2))
     log.show("error", "json")
-    log.write(Notice("drift", "warning", "It differs."))
+    log.write(Notice("settings_warning", "warning", "It differs."))
     log.write(Notice("journal_failed", "error", "The disk is full."))
     log.close()
     os.close(writer)
@@ -163,7 +163,7 @@ def test_a_log_that_nobody_can_read_ends_nothing(ruin: str) -> None:
     {ruin}
     log = NoticeLog("info", "text")
     for _ in range(3):
-        log.write(Notice("drift", "warning", "It differs."))
+        log.write(Notice("settings_warning", "warning", "It differs."))
     log.close()
     print("still here", log.dropped)
     """

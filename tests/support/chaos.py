@@ -213,7 +213,7 @@ class Counts(NamedTuple):
 
 
 def count(nexus: Nexus) -> Counts:
-    """Count descriptors by kind (``memfd:…``, ``socket``, ``anon_inode:[eventpoll]``, a file), threads and processes."""
+    """Count descriptors by what they are (all sockets are alike), threads and processes."""
     pid = nexus.process.pid
     held = Counter(what.partition("[")[0] if "socket" in what else what for what in descriptors(pid).values())
     return Counts(held, psutil.Process(pid).num_threads(), len(children(nexus)))
