@@ -33,9 +33,11 @@ from nexus_supervisor.models.loading import ModelError, PlainModel, load_model
 from nexus_supervisor.models.secrets import Origins, Reissue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from nexus_supervisor.compiler.shelf import Shelf
     from nexus_supervisor.core.compilation import Adopt, Begin, Look
+    from nexus_supervisor.core.content import Entries
     from nexus_supervisor.core.settings import SectionSpec
     from nexus_supervisor.models.loading import EntryModel
 
@@ -176,12 +178,20 @@ class Compiler:
 
     def _gone(self, survey: Survey) -> dict[str, tuple[str, ...]]:
         """Return, by section, the live entries of what runs that no file has any more."""
-        gone: dict[str, tuple[str, ...]] = {}
+        gone = {name: shelf.gone(running) for name, shelf, running in self._shelves(survey)}
+        return {name: names for name, names in gone.items() if names}
+
+    def _doubtful(self, survey: Survey) -> dict[str, tuple[str, ...]]:
+        """Return, by section, the live entries of what runs that only files which can't be read may hold."""
+        doubtful = {name: shelf.doubtful(running) for name, shelf, running in self._shelves(survey)}
+        return {name: names for name, names in doubtful.items() if names}
+
+    def _shelves(self, survey: Survey) -> Iterator[tuple[str, Shelf, Entries]]:
+        """Yield each live section that could be read, with what runs of it."""
         for name, section in self._running.content.sections.items():
             found = survey.sections.get(name)
             if section.apply == "live" and found is not None and found.trouble is None:
-                gone[name] = found.shelf.gone(section.entries)
-        return {name: names for name, names in gone.items() if names}
+                yield name, found.shelf, section.entries
 
     def _less(self, gone: Mapping[str, tuple[str, ...]]) -> Content:
         """Return what runs without some entries."""
@@ -210,6 +220,7 @@ class Compiler:
                 payload,
                 payload_beside=False,
                 remains=bounded(remains, most),
+                doubtful=listed(self._doubtful(evidence.running)),
             )
         )
 

@@ -162,13 +162,23 @@ class Shelf:
 
     def gone(self, running: Entries) -> tuple[str, ...]:
         """Return the names of running entries that no file has any more, as far as that can be known."""
+        return self._sorted_out(running)[0]
+
+    def doubtful(self, running: Entries) -> tuple[str, ...]:
+        """Return the names of running entries that only a file which can't be read may have: nobody can say."""
+        return self._sorted_out(running)[1]
+
+    def _sorted_out(self, running: Entries) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names that are gone and those that may be."""
         absent = (name for name, _, there in running.differing(self.entries) if there is None)
         missing = [name for name in absent if name not in self.names]
         if not (missing and self.broken):
-            return tuple(missing)
+            return tuple(missing), ()
         seen = frozenset(self._held.values())
         kept, anything = self._kept_by_broken(running, seen)
-        return tuple(name for name in missing if name not in kept and (name in seen or not anything))
+        open_ones = [name for name in missing if name not in kept]
+        gone = tuple(name for name in open_ones if name in seen or not anything)
+        return gone, tuple(name for name in open_ones if name not in seen and anything)
 
     def _kept_by_broken(self, running: Entries, seen: frozenset[str]) -> tuple[set[str], bool]:
         """Return the names that broken files may hold, and whether one of them may hold any name at all.

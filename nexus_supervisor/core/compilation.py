@@ -127,7 +127,7 @@ class Refused:
     ``unstable`` says that every problem is a file that is being written: looking again soon is worth it. ``gone`` lists
     live entries of the adopted content that no file has any more; ``revoked`` is the digest of the adopted content
     without them and ``payload`` the delta to it. Both are None where nothing is gone, or where what remains is invalid
-    (then ``remains`` says why).
+    (then ``remains`` says why). ``doubtful`` lists those that only a file which can't be read may still hold.
     """
 
     ticket: int
@@ -138,6 +138,7 @@ class Refused:
     payload: bytes | None = field(repr=False)
     payload_beside: bool
     remains: tuple[Problem, ...]
+    doubtful: tuple[str, ...] = ()
 
 
 FromCompiler = Adopted | Seen | Refused

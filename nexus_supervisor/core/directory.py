@@ -117,14 +117,16 @@ class Directory:
             return
         if not patient:
             self._note_refusal(event, now)
-        riders = () if patient else flight.riders
+        riders, doubtful = ((), ()) if patient else (flight.riders, event.doubtful)
         if event.revoked is not None and event.settings is not None:
+            self._journeys.still_live(doubtful, ())
             revocation = Rollout(Kind.REVOCATION, event.revoked, event.settings, event.base)
             self._journeys.offer(replace(revocation, riders=riders, gone=event.gone, problems=event.problems), now)
             return
-        self._journeys.still_live(event.gone, event.remains)
+        stay = (*event.gone, *doubtful)
+        self._journeys.still_live(stay, event.remains)
         if not patient:
-            self._journeys.refuse(riders, says.rejected(event.problems, event.gone), now)
+            self._journeys.refuse(riders, says.rejected(event.problems, stay), now)
 
     def _note_refusal(self, event: CandidateRefused, now: float) -> None:
         """Tell people, once for each set of problems."""

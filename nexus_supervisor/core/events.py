@@ -80,7 +80,8 @@ class CandidateRefused:
     """The directory was read and is not valid.
 
     ``revoked`` is the content of ``base`` less ``gone``, or None where nothing is gone or what remains is invalid
-    (``remains`` says why); ``settings`` are those of ``revoked``.
+    (``remains`` says why); ``settings`` are those of ``revoked``. ``doubtful`` are live entries that only a file which
+    can't be read may still hold: nobody can say whether they are gone.
     """
 
     ticket: int
@@ -91,6 +92,7 @@ class CandidateRefused:
     revoked: Digest | None
     remains: tuple[Problem, ...]
     settings: Settings | None
+    doubtful: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,7 @@ class Compiling:
             revoked,
             message.remains,
             settings,
+            message.doubtful,
         )
 
     def _content(self, digest: Digest, raw: bytes | memoryview | None) -> tuple[Content, Digest]:

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import resource
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.support.chaos import add_item, compiler, descriptors, make_stall, sockets, steady, zombies
+from tests.support.chaos import add_item, compiler, descriptors, make_stall, room_for, sockets, steady, zombies
 from tests.support.gateway_directory import a_source, make_directory, write_atomically
 from tests.support.nexus import Nexus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PUSHES = 200
 RESTARTS = 10
 OWN = ("pipe:", "anon_inode:", "socket:", "/memfd:nexus-counters", "/dev/null")
 """What a worker may hold besides stdio: what it made itself, what it was given."""
-
-
-@contextmanager
-def room_for(pid: int, more: int) -> Iterator[None]:
-    """Leave a process room for so many descriptors more while the block runs."""
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    held, limit = descriptors(pid), 0
-    while more >= 0:
-        more -= limit not in held
-        limit += 1
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit - 1, hard))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_supervisor_without_free_descriptors_recovers_whichever_of_them_is_missing(tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import socket
 from array import array
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from nexus_supervisor.core.framing import frame
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, Drain, FromWorker
 from nexus_supervisor.supervisor.pipe import MAX_FRAMES_AT_ONCE, Pipe
+from tests.support.chaos import descriptors, room_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,32 +55,26 @@ class Heard:
         self.descriptors += descriptors
 
 
-def held() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+@pytest.fixture
+def passed() -> Iterator[int]:
+    """A descriptor of which copies can be counted."""
+    descriptor = os.memfd_create("passed-on")
+    yield descriptor
+    os.close(descriptor)
 
 
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Have no descriptor free while the block runs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def copies() -> int:
+    return list(descriptors(os.getpid()).values()).count("/memfd:passed-on (deleted)")
 
 
-@pytest.mark.parametrize(("announced", "passed"), [(0, 40), (2, 1), (2, 200)])
-def test_a_peer_that_passes_other_descriptors_than_it_said_is_left(announced: int, passed: int) -> None:
+@pytest.mark.parametrize(("announced", "sent"), [(0, 40), (2, 1), (2, 200)])
+def test_a_peer_that_passes_other_descriptors_than_it_said_is_left(passed: int, announced: int, sent: int) -> None:
     with Heard() as heard:
-        before = held()
         for _ in range(3):
-            beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [0] * passed))]
+            beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [passed] * sent))]
             heard.peer.sendmsg([frame(BOOTED, announced)], beside)
         assert "descriptors" in str(heard.reason())
-        assert held() == before - 1  # the pipe's own
+        assert copies() == 1
 
 
 def test_a_peer_that_floods_is_left_after_so_many_messages() -> None:
@@ -108,13 +101,12 @@ def test_a_peer_that_reads_nothing_costs_so_many_frames_and_is_left() -> None:
         assert not heard.messages
 
 
-def test_a_message_whose_descriptors_can_not_be_copied_ends_the_pipe_and_leaves_none() -> None:
+def test_a_message_whose_descriptors_can_not_be_copied_ends_the_pipe_and_leaves_none(passed: int) -> None:
     with Heard() as heard:
-        before = held()
-        with no_descriptors():
-            heard.pipe.send(Drain(1.0), [0, 1])
+        with room_for(os.getpid(), 1):
+            heard.pipe.send(Drain(1.0), [passed, passed])
         assert "Too many open files" in str(heard.reason())
-        assert held() == before - 1
+        assert copies() == 1
 
 
 def test_a_message_over_the_limit_of_the_peer_is_not_taken() -> None:

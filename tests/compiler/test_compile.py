@@ -512,7 +512,9 @@ def test_a_new_compiler_knows_by_file_name_what_a_broken_file_holds(desk: Desk) 
     (desk.directory / "sources/b.toml").unlink()
     desk.restart()
 
-    assert desk.refused().gone == ("sources.b",)
+    refused = desk.refused()
+
+    assert (refused.gone, refused.doubtful) == (("sources.b",), ())
 
 
 def test_a_new_compiler_revokes_nothing_while_a_file_of_another_name_is_broken(desk: Desk) -> None:
@@ -521,7 +523,10 @@ def test_a_new_compiler_revokes_nothing_while_a_file_of_another_name_is_broken(d
     desk.write("sources/moved.toml", "broken [")
     desk.restart()
 
-    assert desk.refused().gone == ()
+    refused = desk.refused()
+
+    assert refused.gone == ()
+    assert refused.doubtful == ("sources.b",)
 
 
 def test_a_broken_daemon_toml_blocks_no_revocation(desk: Desk) -> None:

@@ -78,3 +78,14 @@ def test_a_vanished_name_has_a_moment_unless_somebody_is_in_a_hurry() -> None:
     world.settle()
 
     assert world.digests() == {content("a")}
+
+
+def test_an_entry_that_only_an_unreadable_file_may_hold_is_a_security_notice() -> None:
+    world = running(x="1")
+    world.directory.problems, world.directory.doubtful = SYNTAX, ("sources.x",)
+
+    world.push(1)
+    world.settle()
+
+    assert world.kinds().count("entry_still_live") == 1
+    assert "sources.x still work" in world.answers[1].text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ __all__ = [
     "kinds",
     "launched",
     "make_stall",
+    "room_for",
     "sockets",
     "state",
     "steady",
@@ -185,6 +187,21 @@ def descriptors(pid: int) -> dict[int, str]:
         with contextlib.suppress(FileNotFoundError):
             found[int(link.name)] = str(link.readlink())
     return found
+
+
+@contextlib.contextmanager
+def room_for(pid: int, more: int) -> Iterator[None]:
+    """Leave a process room for so many descriptors more while the block runs."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    held, limit = descriptors(pid), 0
+    while more >= 0:
+        more -= limit not in held
+        limit += 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit - 1, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def sockets(pid: int) -> set[str]:

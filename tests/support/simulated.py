@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.content import EMPTY, Digest
@@ -73,6 +73,7 @@ class Directory:
     unstable: bool = False
     blocks: bool = False
     remains: tuple[Problem, ...] = ()
+    doubtful: tuple[str, ...] = ()
     adopted: Digest | None = None
     known: dict[Digest, Files] = field(default_factory=dict)
 
@@ -104,7 +105,8 @@ class Directory:
         goes = bool(gone) and not self.remains
         remains = self.remains if gone else ()
         revoked, in_force = (less, self.known[less].settings) if goes else (None, None)
-        return CandidateRefused(ticket, self.problems, self.unstable, base, gone, revoked, remains, in_force)
+        verdict = CandidateRefused(ticket, self.problems, self.unstable, base, gone, revoked, remains, in_force)
+        return replace(verdict, doubtful=self.doubtful)
 
     def _seen(self, look: Look, running: Files | None, base: Digest, less: Digest, gone: tuple[str, ...]) -> Candidate:
         wanted = self.put(self.live, self.cold, self.settings)
