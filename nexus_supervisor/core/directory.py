@@ -119,7 +119,9 @@ class Directory:
             self._note_refusal(event, now)
         riders, doubtful = ((), ()) if patient else (flight.riders, event.doubtful)
         if event.revoked is not None and event.settings is not None:
-            self._journeys.still_live(doubtful, ())
+            known = self._board.standing.still_live
+            if not set(doubtful) <= set(known):
+                self._journeys.still_live((*known, *doubtful), ())
             revocation = Rollout(Kind.REVOCATION, event.revoked, event.settings, event.base)
             self._journeys.offer(replace(revocation, riders=riders, gone=event.gone, problems=event.problems), now)
             return
