@@ -29,7 +29,7 @@ from nexus_supervisor.core.options import (
 from nexus_supervisor.core.rules import Rule, Share, Unfit
 from nexus_supervisor.core.sections import SectionSpec, default_sections, read_sections
 from nexus_supervisor.core.spelling import one_edit_away
-from nexus_supervisor.core.tables import Mistake, options, read_table, unknown_key
+from nexus_supervisor.core.tables import Mistake, options, read_table, unknown_key, unknown_keys
 
 __all__ = [
     "LIVE_KEYS",
@@ -146,7 +146,7 @@ def _within(key: str, prefixes: Iterable[str]) -> bool:
 
 def _read(document: Mapping[str, Any], mistakes: list[Mistake], cpu_count: int) -> Settings:
     known = options(Settings)
-    mistakes += [unknown_key("", key, known) for key in document if key not in known]
+    mistakes += unknown_keys("", [key for key in document if key not in known], known)
     return Settings(
         _read_daemon(document.get("daemon", {}), mistakes),
         _read_supervisor(document.get("supervisor", {}), mistakes, cpu_count),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -17,7 +17,10 @@ from typing import Any, TypeVar
 from nexus_supervisor.core.rules import Rule, Unfit, did_you_mean, found
 from nexus_supervisor.core.spelling import suggestion
 
-__all__ = ["Mistake", "Option", "options", "read_table", "unknown_key"]
+__all__ = ["Mistake", "Option", "options", "read_table", "unknown_key", "unknown_keys"]
+
+MOST_WORDED = 1_000
+"""So many unknown keys of one table get a word of advice each; finding it costs."""
 
 T = TypeVar("T")
 
@@ -71,7 +74,7 @@ def read_table(cls: type[T], table: Any, where: str, mistakes: list[Mistake], al
         mistakes.append(Mistake(where, "type", f"expected a table, found {found(table)}"))
         table, mistakes = {}, []
     foreign = [key for key in table if key not in known and key not in also]
-    mistakes += [unknown_key(where, key, known.keys() | also) for key in foreign]
+    mistakes += unknown_keys(where, foreign, known.keys() | also)
     values = {name: _read_option(option, table, f"{where}.{name}", mistakes) for name, option in known.items()}
     return cls(**values)
 
@@ -88,6 +91,14 @@ def _read_option(option: Option, table: Mapping[str, Any], key: str, mistakes: l
     elif option.required:
         mistakes.append(Mistake(key, "missing", f"this key is missing: expected {option.rule.expected}"))
     return "" if option.required else option.default
+
+
+def unknown_keys(where: str, keys: Sequence[str], known: Collection[str]) -> list[Mistake]:
+    """Return a mistake for each of the unknown keys; where they are very many, the rest is counted."""
+    mistakes = [unknown_key(where, key, known) for key in keys[:MOST_WORDED]]
+    if (more := len(keys) - MOST_WORDED) > 0:
+        mistakes.append(Mistake(where, "unknown_key", f"there are {more} more such keys"))
+    return mistakes
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> Mistake:
