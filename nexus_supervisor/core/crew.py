@@ -66,8 +66,7 @@ class Crew:
             return
         match message:
             case Retired():
-                self._board.roster.put(replace(process, oldest=message.oldest))
-                self._board.announce(says.retired(process, message.oldest))
+                self._retired(process, message.oldest)
             case Drained():
                 self._board.announce(says.slot_drained(process))
             case Booted() | Ready() | Staged() | Active() | Rejected():
@@ -98,6 +97,12 @@ class Crew:
         """Return the content that a version was sent with."""
         rollout = self._board.rollout
         return rollout.digest if rollout and rollout.version == version else self._board.history.digest
+
+    def _retired(self, process: Process, oldest: Version) -> None:
+        """Note the oldest version in use: it never goes back, and is none that the worker doesn't serve."""
+        if (process.oldest or 0) <= oldest <= (process.active or 0):
+            self._board.roster.put(replace(process, oldest=oldest))
+            self._board.announce(says.retired(process, oldest))
 
     def _staged(self, process: Process, message: Staged) -> None:
         if process.activating or message.version in (process.staged, process.active):

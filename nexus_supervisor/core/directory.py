@@ -148,7 +148,7 @@ class Directory:
             self._board.announce(says.compiler_died(event.reason))
             self._board.standing = self._board.standing.rejected(now, problems)
         for rider in flight.riders:
-            self._board.answer(rider.ticket, says.rejected(problems, ()))
+            self._board.answer(rider.ticket, says.undecided(event.reason))
 
     def _note_standing(self, candidate: Candidate, now: float) -> None:
         board = self._board

@@ -54,13 +54,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Sign a version and make its journal record durable; answered by Recorded or RecordFailed."""
+    """Sign a version and make its journal record durable; answered by Recorded or RecordFailed.
+
+    One that ``revokes``, or goes back, may have the last reserve of a full disk.
+    """
 
     version: Version
     digest: Digest
     rollback_of: Version | None
     reason: str
     requester: str
+    revokes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Journeys:
         else:
             rollout.version = board.history.number()
             reason = rollout.reason or "watch"
-            board.emit(Record(rollout.version, rollout.digest, rollout.rollback_of, reason, rollout.requester))
+            revokes = bool(rollout.gone) or rollout.kind in (Kind.REVOCATION, Kind.ROLLBACK)
+            board.emit(Record(rollout.version, rollout.digest, rollout.rollback_of, reason, rollout.requester, revokes))
         board.announce(says.started(rollout))
 
     def _bind(self, rollout: Rollout) -> None:

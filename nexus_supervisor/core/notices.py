@@ -39,6 +39,7 @@ KINDS = frozenset(
         "slot_ready",
         "slot_started",
         "version_active",
+        "version_holds",
         "version_staged",
         "watch_degraded",
         "worker_exited",

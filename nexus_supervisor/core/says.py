@@ -18,9 +18,13 @@ from nexus_supervisor.core.settings import needs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nexus_supervisor.core.changes import Impact
     from nexus_supervisor.core.content import Version
     from nexus_supervisor.core.messages import Rejected
     from nexus_supervisor.core.roster import Process, Slot
+
+MOST_NAMED = 50
+"""So many names of entries are told in one notice; all of them are in the version."""
 
 Facts = dict[str, str | int | float | bool | tuple[str, ...] | None]
 
@@ -101,6 +105,16 @@ def _journey(rollout: Rollout, reason: str) -> Facts:
 
 def _because(rollout: Rollout) -> str:
     return f": {rollout.reason}" if rollout.reason else ""
+
+
+def holds(version: Version, impact: Impact) -> Notice:
+    """Tell what is different in a version."""
+    named: Facts = {}
+    for section, change in impact.sections.items():
+        for word, names in (("added", change.added), ("changed", change.changed), ("removed", change.removed)):
+            if names:
+                named[f"{section}_{word}"] = names[:MOST_NAMED]
+    return Notice("version_holds", "info", f"Version {version}: {impact}.", {"version": version, **named})
 
 
 def committed(rollout: Rollout, workers: int, now: float) -> Notice:
@@ -252,6 +266,12 @@ def unexpected(expected: int, version: Version | None) -> Outcome:
     """Answer a push that expected another version."""
     text = f"Version {version} is live, not {expected}; nothing was done. Look at what changed, then push again."
     return Outcome(6, "CONFLICT", text, version=version)
+
+
+def undecided(reason: str) -> Outcome:
+    """Answer that the directory could not be judged."""
+    text = f"The directory could not be judged: {reason}. What runs goes on; push again."
+    return Outcome(5, "INCONCLUSIVE", text)
 
 
 def rejected(problems: Sequence[Problem], gone: Sequence[str]) -> Outcome:

@@ -133,13 +133,16 @@ class Journal:
         """Return the hash of the last record."""
         return self._chain
 
-    def append(self, record: Record, *, durable: bool) -> None:
-        """Append one record, on the disk when this returns if ``durable``; raise JournalError otherwise."""
+    def append(self, record: Record, *, durable: bool, reserve: bool = True) -> None:
+        """Append one record, on the disk when this returns if ``durable``; raise JournalError otherwise.
+
+        On a full disk only a record with ``reserve`` may have the room of the ballast.
+        """
         self._refuse_after_failure()
         body = RECORDS.encode(record)
         header, digest = chain.head(self._chain, body)
         try:
-            self._write((header, body))
+            self._write((header, body), reserve=reserve)
             if durable:
                 _sync(self._fd)
         except OSError as error:
@@ -185,14 +188,14 @@ class Journal:
         os.close(self._fd)
         self._fd = fd
 
-    def _write(self, parts: tuple[bytes, bytes]) -> None:
-        """Write all or nothing; where there is no room, once more after the ballast was given back."""
+    def _write(self, parts: tuple[bytes, bytes], *, reserve: bool) -> None:
+        """Write all or nothing; where there is no room, with ``reserve`` once more after the ballast was given back."""
         if os.fstat(self._fd).st_nlink == 0:
             raise OSError(errno.ENOENT, "the file was removed")
         try:
             self._write_whole(parts)
         except OSError as error:
-            if error.errno not in _NO_ROOM or not self.ballast.release():
+            if error.errno not in _NO_ROOM or not reserve or not self.ballast.release():
                 raise
             self._write_whole(parts)
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import canonical, delta, effects, says
+from nexus_supervisor.core.changes import Impact
 from nexus_supervisor.core.control import Ended
 from nexus_supervisor.core.events import Archived, BindFailed, Bound, LookFailed, RecordFailed, SpawnFailed
 from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
@@ -181,7 +182,9 @@ class Performer:
         )
         change = content.delta_from(None if parent is None else parent.content)
         origin = "rollback" if effect.rollback_of is not None else "directory"
-        self._records.candidate(stored, delta.encode(change), effect.reason, origin)
+        self._records.candidate(stored, delta.encode(change), effect.reason, origin, revokes=effect.revokes)
+        if parent is not None:
+            self._notices.tell(says.holds(effect.version, Impact.of(parent.content, content)))
 
     def _spawn(self, effect: effects.Spawn) -> None:
         settings = self._contents.get(effect.digest).settings

@@ -50,11 +50,11 @@ class Records:
                 return stored
         raise KeyError(version)
 
-    def candidate(self, stored: Stored, delta: bytes, reason: str, origin: str) -> None:
-        """Make a version durable; Recorded or RecordFailed follows."""
+    def candidate(self, stored: Stored, delta: bytes, reason: str, origin: str, *, revokes: bool) -> None:
+        """Make a version durable; Recorded or RecordFailed follows. One that ``revokes`` may have the last reserve."""
         self._issued.append(stored)
         record = Candidate(stored.version, stored.manifest_bytes, stored.signature, delta, reason, origin)
-        self._append(record, Recorded(stored.manifest.version), stored.manifest.version)
+        self._append(record, Recorded(stored.manifest.version), stored.manifest.version, reserve=revokes)
 
     def commit(self, version: Version) -> None:
         """Make a commit durable; CommitRecorded or RecordFailed follows."""
@@ -97,10 +97,12 @@ class Records:
         self._journal.shutdown()
         self._store.close()
 
-    def _append(self, record: Record, done: Event | None, version: Version | None, *, durable: bool = True) -> None:
+    def _append(
+        self, record: Record, done: Event | None, version: Version | None, *, durable: bool = True, reserve: bool = True
+    ) -> None:
         def write() -> None:
             try:
-                notices = self._store.record(record, durable=durable)
+                notices = self._store.record(record, durable=durable, reserve=reserve)
             except (OSError, NexusError) as error:
                 if version is not None and done is not None:
                     self._post(RecordFailed(version, str(error)))

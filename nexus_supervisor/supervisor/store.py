@@ -87,12 +87,12 @@ class Store:
             opened.journal.close()
             raise
 
-    def record(self, record: Record, *, durable: bool) -> tuple[Notice, ...]:
+    def record(self, record: Record, *, durable: bool, reserve: bool = True) -> tuple[Notice, ...]:
         """Append one record, on the disk when this returns if ``durable``; return what people have to be told.
 
         Raise JournalError where the record is not in the journal: nothing may be built on it then.
         """
-        self._journal.append(record, durable=durable)
+        self._journal.append(record, durable=durable, reserve=reserve)
         self._ledger.note(record)
         return () if isinstance(record, Candidate) else self._tidy()
 

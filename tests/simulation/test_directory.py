@@ -150,6 +150,6 @@ def test_a_compiler_that_keeps_dying_is_not_started_without_pause() -> None:
 
     world.elapse(60)
 
-    assert world.answers[1].exit_code == 3
+    assert world.answers[1].exit_code == 5
     assert len(world.performed(effects.Look)) - before < 25
     assert world.kinds().count("compiler_died") == 1

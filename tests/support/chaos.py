@@ -125,6 +125,11 @@ def add_item(directory: Path, name: str, price: int = 1) -> None:
     fresh.rename(directory / "items" / f"{name}.toml")
 
 
+def remove_item(directory: Path, name: str) -> None:
+    """Take an item away."""
+    (directory / "items" / f"{name}.toml").unlink()
+
+
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Stop a process while the block runs; it may be gone at the end."""
