@@ -12,11 +12,12 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import select
 import time
 from queue import Full, Queue
 from threading import Thread
+
+from nexus_supervisor.log_lines import printable, write_whole
 
 __all__ = ["LineFormatter", "Lines", "configure", "say"]
 
@@ -39,7 +40,7 @@ def say(text: str) -> None:
     poll = select.poll()
     poll.register(_STDERR, select.POLLOUT)
     if any(happened & select.POLLOUT for _, happened in poll.poll(0)):
-        _write(_STDERR, f"{text}\n".encode("utf-8", "backslashreplace")[:_MOST_AT_ONCE])
+        write_whole(_STDERR, f"{text}\n".encode("utf-8", "backslashreplace")[:_MOST_AT_ONCE])
 
 
 class Lines(logging.Handler):
@@ -76,19 +77,7 @@ class Lines(logging.Handler):
             if (dropped := self._dropped) > told:
                 line = f"{dropped - told} lines were dropped here: this log is read too slowly\n{line}"
                 told = dropped
-            _write(descriptor, line.encode("utf-8", "backslashreplace"))
-
-
-def _write(descriptor: int, raw: bytes) -> None:
-    """Write all of it; give up where nobody can ever read it (closed, broken pipe, full disk)."""
-    left = memoryview(raw)
-    while left:
-        try:
-            left = left[os.write(descriptor, left) :]
-        except BlockingIOError:  # somebody who shares the terminal made it non-blocking
-            select.select((), (descriptor,), ())
-        except OSError:  # there is nowhere to say so
-            return
+            write_whole(descriptor, line.encode("utf-8", "backslashreplace"))
 
 
 class LineFormatter(logging.Formatter):
@@ -115,8 +104,4 @@ class LineFormatter(logging.Formatter):
         if self._as_json:
             return json.dumps(facts | {"traceback": trace} if trace else facts)
         lines = [" ".join(facts.values()), *trace.splitlines()]
-        return "\n    ".join(_escaped(line) for line in lines)
-
-
-def _escaped(text: str) -> str:
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+        return "\n    ".join(printable(line) for line in lines)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import select
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -22,12 +20,13 @@ from typing import TYPE_CHECKING
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import Noticed
 from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
+from nexus_supervisor.log_lines import printable, write_whole
 from nexus_supervisor.supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LEVELS", "NoticeLog", "NoticeRing", "document", "json_line", "printable", "text_line"]
+__all__ = ["LEVELS", "NoticeLog", "NoticeRing", "document", "json_line", "text_line"]
 
 LEVELS = ("debug", "info", "warning", "error")
 """From the most to the least talkative; a log shows its own level and those after it."""
@@ -37,16 +36,6 @@ MAX_KEPT_BYTES = 32 << 20
 
 _STDERR = 2
 _CLOSE_SECONDS = 1.0
-
-
-def printable(text: str) -> str:
-    r"""Escape everything that could end a line, steer a terminal or hide: control, bidi and zero-width characters.
-
-    The escapes are Python's (``\n``, ``\x1b``, ``\u2028``), so one notice is one line whatever its fields hold.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def text_line(notice: Notice, at: float) -> str:
@@ -165,7 +154,7 @@ class NoticeLog:
             if dropped > reported:
                 lines.append(self._look.missing(dropped - reported, clock.wall()))
                 reported = dropped
-            _write(descriptor, "".join(lines).encode("utf-8", "backslashreplace"))
+            write_whole(descriptor, "".join(lines).encode("utf-8", "backslashreplace"))
 
 
 class _Overheard(logging.Handler):
@@ -215,18 +204,6 @@ class _Lines:
             lines = list(self._waiting)
             self._waiting.clear()
             return lines, self.dropped
-
-
-def _write(descriptor: int, raw: bytes) -> None:
-    """Write all of it; give up where nobody can ever read it (closed, broken pipe, full disk)."""
-    left = memoryview(raw)
-    while left:
-        try:
-            left = left[os.write(descriptor, left) :]
-        except BlockingIOError:  # somebody who shares the terminal made it non-blocking
-            select.select((), (descriptor,), ())
-        except OSError:  # there is nowhere to say so: the notice stream still has every notice
-            return
 
 
 class NoticeRing:

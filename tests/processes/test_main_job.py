@@ -265,6 +265,8 @@ def test_damage_to_what_is_stored_is_reported_at_start(
         (reported,) = nexus.history("config_signature_invalid")
         assert (reported["reason"], reported["version"]) == (reason, before)
         assert "config_signature_invalid" in nexus.output
+        (shown,) = [one for one in nexus.status()["security"] if one["kind"] == "config_signature_invalid"]
+        assert shown["reason"] == reason
         assert statuses(nexus, "alpha") == {200}
 
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_supervisor.core.notices import Notice
-from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing, document, json_line, printable, text_line
+from nexus_supervisor.log_lines import printable
+from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing, document, json_line, text_line
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.control import Noticed
