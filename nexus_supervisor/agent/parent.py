@@ -159,15 +159,15 @@ class Parent:
 
     def _activate(self, message: Activate) -> None:
         try:
-            with self._deciding:
+            with self._deciding, self._reporting:  # no Retired may overtake the Active that it follows from
                 offer = self._staging.activate(message.version)
                 fresh = self.holder.current is not offer.snapshot
                 if fresh:
                     self.holder.swap(offer.snapshot)
+                self._answer(Active, message, offer)
         except Refusal as refusal:
             self._refuse(message, refusal.reason, str(refusal))
             return
-        self._answer(Active, message, offer)
         if fresh:
             self._settle(offer)
 

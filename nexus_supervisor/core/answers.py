@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import says
 from nexus_supervisor.core.content import Version
-from nexus_supervisor.core.effects import Complete, Outcome
+from nexus_supervisor.core.effects import Archive, Complete, Outcome
 from nexus_supervisor.core.events import Archived, RestartAsked
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.looking import Rider
@@ -40,7 +40,7 @@ class Answers:
         self._closing: list[_Closing] = []
         self._daemon_ready = False
         self._told_complete = False
-        self._failure = ""
+        self._failure = self._told_failure = ""
 
     def riders(self) -> tuple[Rider, ...]:
         """Return the requests whose answer waits."""
@@ -52,12 +52,20 @@ class Answers:
 
     def archived(self, event: Archived) -> None:
         """Note that a version is on disk, or that it could not be written there; the journal has it all the same."""
-        self._failure = event.failure or ""
-        if event.failure is not None:
+        before, self._failure = self._told_failure, event.failure or ""
+        self._told_failure = self._failure
+        if event.failure is not None and before != event.failure:
             self._board.announce(says.archive_failed(event.version, event.failure))
-        else:
+        elif event.failure is None:
             self._board.announce(says.archived(event.version))
         self._board.archived = event.version
+
+    def retry(self) -> None:
+        """Have the version that could not be written to compiled/ written again; answers wait for that."""
+        version = self._board.history.version
+        if self._failure and version is not None:
+            self._failure, self._board.archived = "", None
+            self._board.emit(Archive(version))
 
     def finish(self) -> None:
         """Answer requests whose version is complete, and say once that the daemon is."""
@@ -77,7 +85,7 @@ class Answers:
         board = self._board
         booting = board.rollout is not None and board.rollout.kind is Kind.BOOT
         complete = board.archived is not None and board.archived == board.history.version
-        if complete and not booting and not self._told_complete:
+        if complete and not booting and not self._failure and not self._told_complete:
             self._told_complete = True
             board.emit(Complete(board.history.version or NO_VERSION))
 

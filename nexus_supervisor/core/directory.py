@@ -91,6 +91,8 @@ class Directory:
         self._looking.settled()
         if self._looking.grace(candidate.gone, flight, now, self._board.settings):
             return
+        if not flight.look.bare:
+            self._board.standing = self._board.standing.gone(candidate.gone)
         if flight.look.whole:
             self._board.standing = self._board.standing.whole()
         elif not flight.look.bare:
@@ -119,6 +121,7 @@ class Directory:
             self._note_refusal(event, now)
         riders, doubtful = ((), ()) if patient else (flight.riders, event.doubtful)
         if event.revoked is not None and event.settings is not None:
+            self._board.standing = self._board.standing.gone((*event.gone, *doubtful))
             known = self._board.standing.still_live
             if not set(doubtful) <= set(known):
                 self._journeys.still_live((*known, *doubtful), ())

@@ -118,7 +118,8 @@ class Complete:
 class Spawn:
     """Start a process for a slot, with the settings of the content that it will boot.
 
-    ``floor`` is the committed version: nothing below it may ever be accepted by that process.
+    ``floor`` is the committed version: nothing below it may ever be accepted by that process. ``fresh``: a rollout
+    starts it, so it gets the sockets that the rollout had bound.
     """
 
     slot: str
@@ -126,6 +127,7 @@ class Spawn:
     incarnation: int
     digest: Digest
     floor: int
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

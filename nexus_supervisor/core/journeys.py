@@ -7,11 +7,12 @@ gone back from. Not decided here: the steps of a rollout (``rollout.py``) and wh
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import says
 from nexus_supervisor.core.board import Board, slot_names
+from nexus_supervisor.core.content import Digest
 from nexus_supervisor.core.effects import (
     Adopt,
     Archive,
@@ -48,6 +49,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Journeys"]
 
+RECORD_RETRY_SECONDS = 30.0
+"""How long content that the journal could not take waits, unless somebody asks or something is revoked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unrecorded:
+    """Hold the content that the journal could not take, and until when it is not offered again by itself."""
+
+    digest: Digest | None = None
+    until: float = 0.0
+
+    def is_waiting(self, candidate: Rollout, now: float) -> bool:
+        """Say whether a candidate is that content, and nobody asks for it."""
+        urgent = candidate.riders or candidate.gone or candidate.kind is not Kind.PUSH
+        return candidate.digest == self.digest and now < self.until and not urgent
+
 
 class Journeys:
     """Give contents their numbers and bring them to an end."""
@@ -57,6 +74,7 @@ class Journeys:
         self._answers = answers
         self._looking = looking
         self._serial = 0
+        self._unrecorded = _Unrecorded()
 
     def offer(self, candidate: Rollout, now: float) -> None:
         """Start a rollout of a content, let it wait for the running one, or answer at once where nothing is to do."""
@@ -64,9 +82,12 @@ class Journeys:
         restart = candidate.kind is Kind.RESTART
         if candidate.digest in board.history.quarantined:
             self._refuse_again(candidate, now)
+        elif self._unrecorded.is_waiting(candidate, now):
+            pass
         elif running is None and (restart or candidate.digest != board.history.digest):
             self.go(candidate, now)
         elif running is None:
+            self._answers.retry()
             outcome = says.rejected(candidate.problems, ()) if candidate.problems else self._live()
             for rider in candidate.riders:
                 self._answers.close(rider, outcome)
@@ -158,7 +179,7 @@ class Journeys:
         rollout = self._board.rollout
         if isinstance(event, RecordFailed):
             self._board.announce(says.journal_failed(event.version, event.reason))
-        if isinstance(event, BindFailed) and rollout is None:
+        if isinstance(event, BindFailed) and (rollout is None or rollout.phase is not Phase.BINDING):
             self._board.ending = Exit(1, event.reason)
         if rollout is None or (not isinstance(event, Bound | BindFailed) and event.version != rollout.version):
             return
@@ -169,6 +190,7 @@ class Journeys:
             case CommitRecorded() if rollout.committing:
                 rollout.step(Step.COMMIT_RECORDED)
             case RecordFailed() if rollout.phase is Phase.RECORDING:
+                self._unrecorded = _Unrecorded(rollout.digest, rollout.began + RECORD_RETRY_SECONDS)
                 rollout.fail(f"the journal could not be written: {event.reason}", blamed=False)
             case RecordFailed():
                 rollout.commit_failed(f"the journal could not be written: {event.reason}")

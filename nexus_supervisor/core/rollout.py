@@ -254,7 +254,7 @@ class Rollout:
                 starting += 1
                 row = roster.slots[slot].number if slot in roster.slots else number
                 process = roster.add(slot, row, now, self.settings, self.serial)
-                effects.append(Spawn(slot, row, process.incarnation, self.digest, floor))
+                effects.append(Spawn(slot, row, process.incarnation, self.digest, floor, fresh=True))
         return effects
 
     def _all_staged(self, roster: Roster) -> bool:

@@ -7,8 +7,12 @@ or refused (``compiler/``, ``journeys.py``).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["Drift", "Rejection", "Standing"]
 
@@ -53,6 +57,10 @@ class Standing:
         if quarantined:
             return replace(seen, drift=self._drift(now, "quarantined"))
         return replace(seen, drift=Drift(since, "held", held) if held else None)
+
+    def gone(self, names: Collection[str]) -> Standing:
+        """Note which entries no file has: of one that is back, people have to be told anew."""
+        return replace(self, still_live=tuple(name for name in self.still_live if name in names))
 
     def whole(self) -> Standing:
         """Note a valid directory that is about to be applied whole; what is held stays so until it is."""

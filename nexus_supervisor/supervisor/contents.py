@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core import canonical, delta
-from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest
+from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest, Entries
 from nexus_supervisor.core.settings import Settings, parse
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ class Contents:
         """Keep a content; ``secrets`` is ours from now on, and replaces what was known."""
         kept = self._kept.get(content.digest)
         if kept is None:
-            kept = self._kept[content.digest] = Kept(content, self._settings(content), secrets)
+            try:
+                settings = self._settings(content)
+            except BaseException:
+                _close(secrets)
+                raise
+            kept = self._kept[content.digest] = Kept(content, settings, secrets)
         elif secrets is not None:
             _close(kept.secrets)
             kept.secrets = secrets
@@ -110,9 +115,10 @@ class Contents:
         gone = []
         for name, section in content.sections.items():
             newest = others[0].sections.get(name)
-            if section.apply != "live" or newest is None:
+            if section.apply != "live":
                 continue
-            names = [entry for entry, _, there in section.entries.differing(newest.entries) if there is None]
+            there = Entries() if newest is None else newest.entries
+            names = [entry for entry, _, kept in section.entries.differing(there) if kept is None]
             gone += [(name, entry) for entry in names if not any(_has(other, name, entry) for other in others)]
         return gone
 

@@ -75,7 +75,9 @@ class Sockets:
         self._next = (bind(settings.daemon.bind, settings.daemon.port),)
 
     def settle(self, *, adopted: bool) -> None:
-        """Close what is no longer needed: the old sockets, or the new ones."""
+        """Close what is no longer needed: the old sockets or the new ones; the old ones stay where none were bound."""
+        if adopted and not self._next:
+            return
         leaving, self.current = (self.current, self._next) if adopted else (self._next, self.current)
         self._next = ()
         for listener in leaving:
@@ -188,7 +190,8 @@ class Performer:
 
     def _spawn(self, effect: effects.Spawn) -> None:
         settings = self._contents.get(effect.digest).settings
-        record = self._workers.spawn(effect, settings, self._sockets.newest, self._compiling.environment)
+        sockets = self._sockets.newest if effect.fresh else self._sockets.current
+        record = self._workers.spawn(effect, settings, sockets, self._compiling.environment)
         if record is not None:
             self._records.spawned(record)
 

@@ -6,6 +6,7 @@ protocol doesn't allow ends the pipe. Not decided here: what messages mean. ``wi
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from array import array
@@ -35,6 +36,7 @@ MAX_FRAMES_PER_SECOND = 1_000
 MAX_FRAMES_AT_ONCE = 2_000
 """What a peer may say: five messages a version, so many a second for ever and so many in a burst. More is a flood."""
 
+_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET})
 _RECEIVE_BYTES = 256 * 1024
 _DESCRIPTOR_BYTES = array("i").itemsize
 _ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * _DESCRIPTOR_BYTES)
@@ -117,11 +119,19 @@ class Pipe(Generic[In, Out]):
             self._loop.remove_writer(self._connection.fileno())
         except BlockingIOError:
             self._loop.add_writer(self._connection.fileno(), self._write)
-        except OSError:  # it has left; what it said before is still to be read, and then EOF ends the pipe
+        except OSError as error:
+            if error.errno not in _LEFT:
+                self._loop.call_soon(self._end_if_open, f"a message could not be sent to it ({error.strerror})")
+                return
+            # it has left; what it said before is still to be read, and then EOF ends the pipe
             for _, descriptors in self._waiting:
                 close_all(descriptors)
             self._waiting.clear()
             self._loop.remove_writer(self._connection.fileno())
+
+    def _end_if_open(self, reason: str) -> None:
+        if self._connection.fileno() >= 0:
+            self._end(reason)
 
     def _readable(self) -> None:
         try:

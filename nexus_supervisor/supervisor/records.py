@@ -85,8 +85,8 @@ class Records:
             failure = None
             try:
                 self._store.archive(stored)
-            except (OSError, NexusError) as error:
-                failure = str(error)
+            except Exception as error:  # noqa: BLE001 - the fleet waits for an answer, whatever went wrong
+                failure = _in_words(error)
             self._post(Archived(version, failure))
 
         self._watched(self._archive.submit(write))
@@ -103,11 +103,12 @@ class Records:
         def write() -> None:
             try:
                 notices = self._store.record(record, durable=durable, reserve=reserve)
-            except (OSError, NexusError) as error:
+            except Exception as error:  # noqa: BLE001 - the fleet waits for an answer, whatever went wrong
+                reason = _in_words(error)
                 if version is not None and done is not None:
-                    self._post(RecordFailed(version, str(error)))
+                    self._post(RecordFailed(version, reason))
                 else:
-                    self._told(Notice("journal_failed", "error", f"A record was lost: {error}.", {"version": version}))
+                    self._told(Notice("journal_failed", "error", f"A record was lost: {reason}.", {"version": version}))
                 return
             if done is not None:
                 self._post(done)
@@ -119,3 +120,8 @@ class Records:
     def _watched(self, future: Future[T]) -> None:
         """Let no mistake of ours vanish in a thread."""
         future.add_done_callback(lambda done: done.result())
+
+
+def _in_words(error: Exception) -> str:
+    """Return what went wrong: the sentence of an error that is meant for people, else only its kind."""
+    return str(error) if isinstance(error, (OSError, NexusError)) else f"a mistake of ours ({type(error).__name__})"
