@@ -305,7 +305,11 @@ class Journeys:
             board.emit(Quarantine(rollout.digest, reason))
         problem = Problem(".", 0, "", "value", reason)
         word = "rolled_back" if rollout.phase is Phase.ROLLED_BACK else "rejected"
-        stays = rollout.kind is Kind.REVOCATION or (rollout.kind is Kind.RESTART and board.standing.held_keys)
+        stays = (
+            not rollout.recorded
+            or rollout.kind is Kind.REVOCATION
+            or (rollout.kind is Kind.RESTART and board.standing.held_keys)
+        )
         board.standing = board.standing.failed(now, problem, word, None if stays else drift)
         if rollout.kind is Kind.REVOCATION:
             self.still_live(rollout.gone, (problem,))

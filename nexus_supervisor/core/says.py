@@ -135,6 +135,8 @@ _ROLLED_BACK = "was rolled back"
 
 def verdict(rollout: Rollout) -> str:
     """Say why a version failed, to be kept beside its content."""
+    if not rollout.recorded:
+        return f"the restart failed: {rollout.failure}"
     what = _ROLLED_BACK if rollout.phase is Phase.ROLLED_BACK else "was refused"
     return f"version {rollout.version} {what}: {rollout.failure}"
 
@@ -144,6 +146,8 @@ def failed(rollout: Rollout) -> Notice:
     moved = rollout.phase is Phase.ROLLED_BACK
     what = "was activated and failed; going back" if moved else "was refused; what runs goes on"
     text = f"Version {rollout.version} {what}: {rollout.failure}."
+    if not rollout.recorded:
+        text = f"The restart failed; the old workers go on: {rollout.failure}."
     fields = {**_journey(rollout, rollout.failure), "strikes": rollout.strikes}
     return Notice("rollout_failed", "error", text, fields)
 
@@ -333,6 +337,8 @@ def failure(rollout: Rollout) -> Outcome:
     rolled_back = rollout.kind is Kind.RESTART or rollout.phase is Phase.ROLLED_BACK
     code, word = (4, "ROLLED_BACK") if rolled_back else (3, "REJECTED")
     text = f"Version {rollout.version} was refused and what ran before goes on: {rollout.failure}."
+    if not rollout.recorded:
+        text = f"The restart failed and the old workers go on: {rollout.failure}. The log says more."
     return Outcome(code if rollout.blamed else 1, word, text, rollout.problems)
 
 

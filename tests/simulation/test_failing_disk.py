@@ -66,3 +66,23 @@ def test_a_late_or_doubled_word_of_the_journal_changes_nothing() -> None:
         world.post(event)
 
     assert world.effects[before:] == []
+
+
+def test_content_that_the_journal_can_not_take_is_not_tried_at_every_compare_but_when_somebody_asks() -> None:
+    world = running()
+    world.faults.journal = True
+    world.change("b")
+    world.settle()
+
+    world.elapse(28)
+    assert world.kinds().count("journal_failed") == 1
+
+    world.push(1)
+    world.settle()
+    assert world.answers[1].exit_code == 1
+
+    world.faults.journal = False
+    world.push(2)
+    world.settle()
+    assert world.answers[2].exit_code == 0
+    assert world.digests() == {content("b")}
