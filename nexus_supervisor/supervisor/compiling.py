@@ -25,7 +25,7 @@ from nexus_supervisor.core.compilation import (
     Seen,
     ToCompiler,
 )
-from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest, SectionDelta
+from nexus_supervisor.core.content import EMPTY, Content, Digest, SectionDelta
 from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, LookFailed
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import ProtocolError
@@ -66,7 +66,7 @@ class Compiling:
         self._contents, self._verdict = contents, verdict
         self.environment: frozenset[str] = frozenset()
         self._adopted: Digest | None = None
-        self._told: list[Digest] = []
+        self._told: Digest | None = None
         self._look: Look | None = None
         self._base: Digest | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -90,7 +90,7 @@ class Compiling:
         self._deadline = self._loop.call_later(timeout_seconds, self._overdue)
         try:
             pipe = self._ready()
-            self._base = self._told[-1] if self._told else None
+            self._base = self._told
             pipe.send(self._look)
         except OSError as error:
             self._lost(f"it could not be started ({error.strerror})")
@@ -144,7 +144,7 @@ class Compiling:
             self._generation += 1
             child = Child(self._loop, _MODULE, self._variables, partial(self._exited, self._generation))
             pipe = Pipe(self._loop, child.connection, (FROM_COMPILER, TO_COMPILER), self._heard, self._lost)
-            self._child, self._pipe, self._told = child, pipe, []
+            self._child, self._pipe, self._told = child, pipe, None
             pipe.send(self._begin)
             if self._adopted is not None:
                 self._tell(pipe, self._adopted, resolve=resolve)
@@ -152,15 +152,13 @@ class Compiling:
         return self._pipe
 
     def _tell(self, pipe: Pipe[FromCompiler, ToCompiler], digest: Digest, *, resolve: bool) -> None:
-        parcel = self._contents.parcel(tuple(self._told[-1:]), digest)
-        raw = delta.encode(Delta(digest, {})) if parcel.payload is None else parcel.payload
-        payload, beside = inline_or_beside(raw, "nexus-content")
+        payload, beside = inline_or_beside(self._contents.encoded(self._told, digest), "nexus-content")
         secrets = self._contents.get(digest).secrets
         descriptors = [*beside, *([] if secrets is None else [secrets])]
         self._tickets += 1
         pipe.send(Adopt(self._tickets, digest, payload, bool(beside), secrets is not None, resolve), descriptors)
         close_all(beside)
-        self._told = [digest]
+        self._told = digest
 
     def _heard(self, message: FromCompiler, descriptors: list[int]) -> None:
         match message:

@@ -85,6 +85,11 @@ class Contents:
             self._parcels[key] = Parcel(change.base, delta.encode(change), _names(change))
         return self._parcels[key]
 
+    def encoded(self, base: Digest | None, target: Digest) -> bytes:
+        """Return the encoded delta from one content to another, also where they are the same; None: from nothing."""
+        payload = self.parcel(() if base is None else (base,), target).payload
+        return delta.encode(Delta(target, {})) if payload is None else payload
+
     def keep(self, digests: Iterable[Digest]) -> list[tuple[str, str]]:
         """Forget every content but these; return the live entries that no kept content has any more."""
         wanted = set(digests)

@@ -9,7 +9,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
-from nexus_supervisor.core import canonical, delta, effects, says
+from nexus_supervisor.core import canonical, effects, says
 from nexus_supervisor.core.changes import Impact
 from nexus_supervisor.core.control import Ended
 from nexus_supervisor.core.events import Archived, BindFailed, Bound, LookFailed, RecordFailed, SpawnFailed
@@ -182,9 +182,9 @@ class Performer:
         stored = self._signer.issue(
             content, version=effect.version, parent=parent, created_at=created, rollback_of=effect.rollback_of
         )
-        change = content.delta_from(None if parent is None else parent.content)
+        change = self._contents.encoded(None if parent is None else parent.content.digest, effect.digest)
         origin = "rollback" if effect.rollback_of is not None else "directory"
-        self._records.candidate(stored, delta.encode(change), effect.reason, origin, revokes=effect.revokes)
+        self._records.candidate(stored, change, effect.reason, origin, revokes=effect.revokes)
         if parent is not None:
             self._notices.tell(says.holds(effect.version, Impact.of(parent.content, content)))
 

@@ -78,10 +78,11 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
     contents, verdicts = Contents(overrides), Listening()
     told = Begin(str(directory), canonical.encode(overrides), pepper)
     compiling = Compiling(loop, told, environment(os.environ, ()) | _references(), contents, verdicts)
+    unread = parse({}, overrides, cpu_count=1).settings  # as long as no file of the directory is known
     try:
-        verdict = await _first_look(loop, compiling, verdicts, parse({}, overrides, cpu_count=1).settings)
+        verdict = await _first_look(loop, compiling, verdicts, unread)
         candidate, problems = _candidate(verdict), _problems(verdict)
-        settings = candidate.settings if candidate is not None else parse({}, overrides, cpu_count=1).settings
+        settings = candidate.settings if candidate is not None else unread
         signer, store = _open(directory, settings, allow_unsigned=allow_unsigned)
         committed, quarantined = store.recovered.committed, store.recovered.quarantined
         if committed is None:
@@ -92,7 +93,7 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
             if candidate is None or candidate.digest in quarantined:
                 _refuse_missing(committed, problems, missing)
                 settings = kept.settings
-        fallback = None if committed is None else contents.put(committed.content, None).settings
+        fallback = None if committed is None else contents.get(committed.content.digest).settings
         history = _history(store)
         warnings = verdict.warnings if isinstance(verdict, CandidateSeen) else ()
         return Beginning(
