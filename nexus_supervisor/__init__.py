@@ -9,12 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nexus_supervisor.agent import Agent, Snapshot, current
+    from nexus_supervisor.agent import Agent, Snapshot, current, pinned, refresh
+    from nexus_supervisor.models.hooks import Objection
     from nexus_supervisor.models.marks import HashedSecret, References, RestartRequired, Secret, Unique, Widens
 
 __all__ = [
     "Agent",
     "HashedSecret",
+    "Objection",
     "References",
     "RestartRequired",
     "Secret",
@@ -22,16 +24,21 @@ __all__ = [
     "Unique",
     "Widens",
     "current",
+    "pinned",
+    "refresh",
 ]
 
-_AGENT = frozenset({"Agent", "Snapshot", "current"})
+_MODULES = {
+    **dict.fromkeys(("Agent", "Snapshot", "current", "pinned", "refresh"), "agent"),
+    "Objection": "models.hooks",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    found = getattr(import_module(f"{__name__}.agent" if name in _AGENT else f"{__name__}.models.marks"), name)
+    found = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'models.marks')}"), name)
     globals()[name] = found
     return found
 

@@ -22,5 +22,5 @@ def run(agent: Agent) -> None:
                 connection.settimeout(1)
                 connection.recv(65536)
                 head = f"Nexus-Config-Version: {snapshot.version}\r\nNexus-Worker: {agent.slot}/{agent.incarnation}"
-                body = json.dumps(snapshot.daemon, default=dict)
+                body = json.dumps(snapshot.daemon)
                 connection.sendall(f"HTTP/1.0 200 OK\r\n{head}\r\n\r\n{body}\n".encode())

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.agent.context import PINNED, current
+from nexus_supervisor.agent.context import PINNED, current, pinned, refresh
 from nexus_supervisor.agent.holder import Cell, Holder
 from nexus_supervisor.agent.progress import Progress
-from nexus_supervisor.agent.snapshot import Snapshot
+from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import NexusError, NoSnapshotError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nexus_supervisor.agent.staging import Derive
     from nexus_supervisor.core.messages import Start
 
-__all__ = ["Agent", "Request", "Snapshot", "current"]
+__all__ = ["Agent", "Request", "Snapshot", "current", "pinned", "refresh"]
 
 
 class Agent:
@@ -72,6 +72,11 @@ class Agent:
         return self._start.app
 
     @property
+    def threads(self) -> int:
+        """Return how many requests a program that serves in threads takes at a time."""
+        return self._start.threads
+
+    @property
     def pepper(self) -> bytes:
         """Return the key under which secrets are digested: never log it."""
         return self._start.pepper
@@ -111,7 +116,7 @@ class Agent:
         self._parent.on_activated(callback)
 
     def derive(self, derive: Derive) -> None:
-        """Have ``snapshot.derived`` made by ``derive(snapshot, before)``: now, and at every later staging.
+        """Have ``snapshot.program`` made by ``derive(snapshot, before)``: now, and at every later staging.
 
         It runs outside requests, before the version is activated; what it raises refuses the version. ``before`` is the
         snapshot that is current at that time, to start from (``Shards.differing`` says what changed), or None.

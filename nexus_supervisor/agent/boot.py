@@ -14,7 +14,6 @@ import sys
 from setproctitle import setproctitle
 
 from nexus_supervisor.agent import Agent, log
-from nexus_supervisor.agent.building import Builder
 from nexus_supervisor.agent.context import serve_from
 from nexus_supervisor.agent.drain import DrainState
 from nexus_supervisor.agent.parent import Parent
@@ -24,6 +23,7 @@ from nexus_supervisor.agent.staging import Staging
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, FromWorker, Start, ToWorker
 from nexus_supervisor.core.trust import Floor, Trust
 from nexus_supervisor.errors import NexusError, ProtocolError, UsageError
+from nexus_supervisor.models.building import Builder
 from nexus_supervisor.wire import Wire, close_all
 
 __all__ = ["main"]

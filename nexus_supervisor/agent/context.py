@@ -18,9 +18,9 @@ from nexus_supervisor.errors import NoSnapshotError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nexus_supervisor.agent.snapshot import Snapshot
+    from nexus_supervisor.core.snapshot import Snapshot
 
-__all__ = ["PINNED", "current", "provide", "serve_from"]
+__all__ = ["PINNED", "current", "pinned", "provide", "refresh", "serve_from"]
 
 PINNED: ContextVar[Cell | None] = ContextVar("nexus_supervisor_pinned", default=None)
 """The cell of the request that runs now; it may be empty, after the request's end."""
@@ -44,6 +44,45 @@ def current() -> Snapshot:
         )
         raise NoSnapshotError(message)
     return newest
+
+
+def refresh() -> Snapshot:
+    """Let the current request go on with the newest snapshot, and return it; the one before is given back.
+
+    For streams that last long: at a point where nothing that was read before is used any more. Outside a request this
+    is ``current()``.
+    """
+    cell = PINNED.get()
+    if cell is None or cell.generation is None or not _process:
+        return current()
+    holder = _process[-1]
+    holder.release(cell)
+    return holder.pin(cell)
+
+
+@contextmanager
+def pinned() -> Iterator[Snapshot]:
+    """Let ``current()`` answer one snapshot until the end of the block, whatever is pushed meanwhile.
+
+    For work that no request encloses: a task that outlives its request, a thread of the application's own. Within a
+    request this is the request's snapshot, which is kept until the end of the block.
+    """
+    outer = PINNED.get()
+    if outer is not None and outer.generation is not None:
+        with provide(outer.generation.snapshot) as snapshot:
+            yield snapshot
+        return
+    if not _process:
+        yield current()
+        return
+    cell, holder = Cell(), _process[-1]
+    snapshot = holder.pin(cell)
+    token = PINNED.set(cell)
+    try:
+        yield snapshot
+    finally:
+        holder.release(cell)
+        PINNED.reset(token)
 
 
 @contextmanager

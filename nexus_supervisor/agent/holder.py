@@ -18,8 +18,8 @@ from nexus_supervisor.errors import NoSnapshotError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nexus_supervisor.agent.snapshot import Snapshot
     from nexus_supervisor.core.content import Version
+    from nexus_supervisor.core.snapshot import Snapshot
 
 __all__ = ["Cell", "Generation", "Holder"]
 

@@ -22,7 +22,6 @@ from setproctitle import setproctitle
 from nexus_supervisor.agent.drain import isolated, wait_for
 from nexus_supervisor.agent.holder import Holder
 from nexus_supervisor.agent.log import say
-from nexus_supervisor.agent.snapshot import Snapshot
 from nexus_supervisor.agent.staging import NOT_APPLICABLE, Derive, Offer, Parts, Refusal, Staging
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.messages import (
@@ -40,6 +39,7 @@ from nexus_supervisor.core.messages import (
     Start,
     ToWorker,
 )
+from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import ProtocolError
 from nexus_supervisor.wire import Wire, close_all, received_payload
 

@@ -9,19 +9,21 @@ An offer that is refused changes nothing but the floor, which only a verified ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from nexus_supervisor.agent.building import NOTHING, Builder, Built
-from nexus_supervisor.agent.snapshot import Snapshot
 from nexus_supervisor.core.codec import unpack
 from nexus_supervisor.core.delta import decode as decode_delta
+from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.core.trust import Distrust, Floor, Judgement, Reason, Trust
 from nexus_supervisor.errors import NexusError, ProtocolError
+from nexus_supervisor.models.building import NOTHING, Builder, Built
+from nexus_supervisor.models.hooks import Derive
 from nexus_supervisor.models.marks import keyed_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nexus_supervisor.core.content import Delta, Digest, Version
     from nexus_supervisor.core.messages import Stage
 
@@ -34,9 +36,6 @@ MODEL = "model"
 """The reason of a refusal where what was offered can't be built."""
 
 Raw = bytes | memoryview
-
-Derive = Callable[[Snapshot, "Snapshot | None"], Any]
-"""Makes what a program derives from a snapshot; the second one is the snapshot before, to start from, or None."""
 
 
 class Parts(NamedTuple):
@@ -191,7 +190,7 @@ class Staging:
         except (Exception, SystemExit) as error:
             message = f"the program's derived values can't be built: {type(error).__name__}"
             raise Refusal(MODEL, message) from error
-        offer.snapshot.__dict__["derived"] = derived
+        offer.snapshot.__dict__["program"] = derived
 
 
 def _matching(payload: Raw, base: Digest | None) -> Delta:

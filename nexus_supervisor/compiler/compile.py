@@ -29,7 +29,8 @@ from nexus_supervisor.core.compilation import Adopted, FromCompiler, Refused, Se
 from nexus_supervisor.core.content import Content, Section
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.settings import START_KEYS, Settings, parse
-from nexus_supervisor.models.loading import ModelError, PlainModel, load_model
+from nexus_supervisor.models.importing import LoadError
+from nexus_supervisor.models.loading import PlainModel, load_model
 from nexus_supervisor.models.secrets import Origins, Reissue
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Compiler:
         for index, spec in enumerate(supervisor.sections):
             try:
                 models[spec] = self._model(spec.model)
-            except ModelError as error:
+            except LoadError as error:
                 models[spec] = PlainModel()
                 if daemon is not None:
                     problems.append(daemon.problem(f"supervisor.section[{index}].model", "value", str(error)))

@@ -42,6 +42,8 @@ class Start:
     Descriptors beside it: the listening sockets, in the order of ``listeners`` (each ``host:port``), then the memfd of
     the shared counters. ``public_key`` is the raw Ed25519 key (32 bytes) or None where signing is off. ``floor`` is the
     highest version that this slot may have served: only a greater one, or exactly ``floor`` again, is accepted first.
+    ``hooks`` is the module of the application's hooks, or empty; ``threads`` how many requests a program that serves in
+    threads takes at a time.
     """
 
     slot: str
@@ -59,6 +61,8 @@ class Start:
     drain_timeout_seconds: float
     log_level: str
     log_format: str
+    hooks: str
+    threads: int
     pepper: bytes = field(repr=False)
 
 
@@ -159,11 +163,19 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """Say that no request uses any version older than ``oldest`` any more."""
+    """Say that no request uses any version older than ``oldest`` any more, and what outlives its last request.
+
+    Times are of the machine's monotonic clock, in seconds. ``replaced_at`` is when a newer version took the place of
+    ``oldest``; None where it is the current one. ``lingering`` counts retired snapshots that something still refers to
+    (a cache, a kept task, a traceback), ``lingering_since`` is when the first of them was retired, or None.
+    """
 
     slot: str
     incarnation: int
     oldest: Version
+    replaced_at: float | None = None
+    lingering: int = 0
+    lingering_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

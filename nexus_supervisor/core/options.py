@@ -187,6 +187,9 @@ class LimitSettings:
     compile_timeout_seconds: Annotated[float, Number(1, _HOUR_SECONDS), "time of one look at the directory"] = 120.0
     stable_attempts: Annotated[int, Whole(1, 10_000), "looks at a file that keeps changing before it is refused"] = 9
     stable_pause_ms: Annotated[float, Number(0, 10_000), "the pause before the second of them; it doubles"] = 5.0
+    max_snapshot_seconds: Annotated[
+        float, Number(0, _DAY_SECONDS), "how long a request may go on with a version that was replaced; 0: for ever"
+    ] = 3_600.0
     kept_versions: Annotated[int, Whole(2, 100_000), "versions kept in compiled/"] = 20
     journal_max_bytes: Annotated[int, Whole(_MIB, 64 * _GIB), "size at which the journal is compacted"] = 64 * _MIB
     max_notices: Annotated[int, Whole(10, 10_000_000), "notices kept for who asks later"] = 10_000
@@ -203,6 +206,7 @@ class SupervisorSettings:
     program: Annotated[str, _PROGRAM, "the worker program"] = "gateway"
     app: Annotated[str, _APP, "the application that the program serves"] = ""
     workers: Annotated[int, Whole(1, MAX_WORKERS), "how many workers; default: one for each processor"] = 1
+    threads: Annotated[int, Whole(1, 1_000), "requests that one worker of a WSGI application serves at a time"] = 10
     hooks: Annotated[str, _MODULE, "the module of the application's hooks"] = ""
     on_restart_required: Annotated[
         str, Word(("split", "hold")), "beside a change that needs a restart, live ones go on, or all wait"

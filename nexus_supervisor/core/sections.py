@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from nexus_supervisor.core.rules import Text, Word, found
+from nexus_supervisor.core.snapshot import RESERVED
 from nexus_supervisor.core.tables import Mistake, read_table
 
 __all__ = ["RESERVED_NAMES", "SectionSpec", "default_sections", "read_sections"]
 
-RESERVED_NAMES = frozenset({"daemon", "derived", "digest", "supervisor", "version"})
+RESERVED_NAMES = RESERVED | {"supervisor"}
 """Names that a snapshot gives to something else, so no section may have them."""
 
 _MAX_SECTIONS = 64
@@ -39,6 +40,11 @@ class SectionSpec:
     model: Annotated[str, _MODEL, "the model of an entry; none: entries are plain documents"] = ""
     table: Annotated[str | None, _KEY, "the one table of a file that is the entry; none: the whole file"] = None
     name_from: Annotated[str | None, _KEY, "the field that names the entry; none: the file's name without .toml"] = None
+    entries: Annotated[
+        str,
+        Word(("one", "list", "tables")),
+        "what a file holds: one entry, a list of tables [[table]], or a table of tables, named by their keys",
+    ] = "one"
 
 
 _GATEWAY = (
@@ -86,6 +92,7 @@ def _conflicts(section: SectionSpec, others: Sequence[SectionSpec], key: str) ->
         words = ", ".join(sorted(RESERVED_NAMES))
         message = f"a snapshot uses this name for something else: choose another than {words}"
         mistakes.append(Mistake(f"{key}.name", "value", message))
+    mistakes += _odd_names(section, key)
     for other in others:
         if other.name == section.name:
             mistakes.append(Mistake(f"{key}.name", "duplicate", f'a section "{section.name}" is already declared'))
@@ -93,6 +100,18 @@ def _conflicts(section: SectionSpec, others: Sequence[SectionSpec], key: str) ->
             message = f'the section "{other.name}" already holds {other.files}: a file belongs to one section'
             mistakes.append(Mistake(f"{key}.files", "duplicate", message))
     return mistakes
+
+
+def _odd_names(section: SectionSpec, key: str) -> list[Mistake]:
+    """Return what keeps entries from having a name, where a file holds several."""
+    if section.entries == "list" and section.table is None:
+        return [Mistake(f"{key}.table", "missing", 'entries = "list" needs table, the T of [[T]] in the files')]
+    if section.entries == "list" and section.name_from is None:
+        return [Mistake(f"{key}.name_from", "missing", 'entries = "list" needs name_from, a field of the entry')]
+    if section.entries == "tables" and section.name_from is not None:
+        message = 'with entries = "tables" the keys of the tables are the names: remove name_from'
+        return [Mistake(f"{key}.name_from", "value", message)]
+    return []
 
 
 def _overlap(here: str, there: str) -> bool:

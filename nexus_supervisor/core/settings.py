@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from nexus_supervisor.core.freezing import frozen
 from nexus_supervisor.core.options import (
     MAX_WORKERS,
     DaemonSettings,
@@ -81,7 +82,6 @@ START_KEYS = ("daemon.signing", "supervisor.name")
 UNREAD = (
     "daemon.admin_token",
     "supervisor.guards",
-    "supervisor.hooks",
     "supervisor.liveness",
     "supervisor.restart.max_restarts",
     "supervisor.rollout.bake_seconds",
@@ -161,7 +161,7 @@ def _read_daemon(table: Any, mistakes: list[Mistake]) -> DaemonSettings:
     slips = {key for key in foreign if any(one_edit_away(key, name) for name in known)}
     theirs = foreign - slips
     daemon = read_table(DaemonSettings, table, "daemon", mistakes, also=theirs)
-    return replace(daemon, application=_frozen({key: own[key] for key in own if key in theirs}))
+    return replace(daemon, application=frozen({key: own[key] for key in own if key in theirs}))
 
 
 def _read_supervisor(table: Any, mistakes: list[Mistake], cpu_count: int) -> SupervisorSettings:
@@ -180,15 +180,6 @@ def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
         under = joined.get(key)
         joined[key] = _overlaid(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return joined
-
-
-def _frozen(value: Any) -> Any:
-    """Return a plain value that nobody can change: read-only mappings, tuples for lists."""
-    if isinstance(value, Mapping):
-        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
-    return value
 
 
 def _warnings(application: Mapping[str, Any]) -> tuple[Mistake, ...]:

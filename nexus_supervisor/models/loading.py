@@ -12,25 +12,20 @@ stored form, so that comments and spelled-out defaults change nothing.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.errors import RejectedError
 from nexus_supervisor.models.facts import NO_FACTS, Facts
+from nexus_supervisor.models.importing import LoadError, imported
 from nexus_supervisor.models.secrets import Resolution, SecretSource, Stored, Unresolved
 
 if TYPE_CHECKING:
     from nexus_supervisor.models.secrets import Origins
 
-__all__ = ["UNRESOLVED", "Compiled", "EntryModel", "ModelError", "PlainModel", "load_model"]
-
-
-class ModelError(RejectedError):
-    """Say that a model can't be loaded, and why."""
+__all__ = ["UNRESOLVED", "Compiled", "EntryModel", "PlainModel", "load_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ class PlainModel:
 
     def build(self, body: bytes, _secrets: Mapping[str, str]) -> Any:
         """Return the document as a read-only mapping."""
-        from nexus_supervisor.models.freezing import frozen
+        from nexus_supervisor.core.freezing import frozen
 
         return frozen(canonical.decode(body))
 
@@ -111,7 +106,7 @@ class ClassModel:
 
     def build(self, body: bytes, secrets: Mapping[str, str]) -> Any:
         """Return the instance that canonical bytes stand for, frozen; raise ModelMistakesError."""
-        from nexus_supervisor.models.freezing import frozen
+        from nexus_supervisor.core.freezing import frozen
 
         return frozen(self._adapter.read(body, Stored(secrets)))
 
@@ -129,55 +124,31 @@ UNRESOLVED: SecretSource = Unresolved()
 
 
 def load_model(path: str) -> EntryModel:
-    """Load the model ``module:Class``; ``""`` takes plain documents. Raise ModelError with a sentence that says why."""
+    """Load the model ``module:Class``; ``""`` takes plain documents. Raise LoadError with a sentence that says why."""
     if not path:
         return PlainModel()
     module_name, _, class_name = path.partition(":")
     if not module_name or not class_name.isidentifier():
         message = f'expected a model as "module:Class", found {path!r}'
-        raise ModelError(message)
+        raise LoadError(message)
     known = module_name in sys.modules
     try:
-        return ClassModel(_model_class(path, _imported(path, module_name), class_name))
-    except ModelError:
+        return ClassModel(_model_class(path, imported(f"the model {path!r}", module_name), class_name))
+    except LoadError:
         if not known:
             sys.modules.pop(module_name, None)  # so that a mended file is imported again
         raise
     except Exception as error:
         message = f"the model {path!r} can't be used: {type(error).__name__} while its schema was made"
-        raise ModelError(message) from error
+        raise LoadError(message) from error
 
 
 def _model_class(path: str, module: Any, class_name: str) -> type:
     found = getattr(module, class_name, None)
     if found is None:
         message = f"the model {path!r} can't be loaded: module {module.__name__} has no {class_name}"
-        raise ModelError(message)
+        raise LoadError(message)
     if not (isinstance(found, type) and (dataclasses.is_dataclass(found) or hasattr(found, "model_fields"))):
         message = f"the model {path!r} can't be used: expected a pydantic model or a dataclass"
-        raise ModelError(message)
+        raise LoadError(message)
     return found
-
-
-def _imported(path: str, module_name: str) -> Any:
-    """Import a module of the user; whatever it raises, or that it wants to exit, becomes a sentence."""
-    importlib.invalidate_caches()
-    try:
-        return importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        place = _place(error)
-        message = f"the model {path!r} can't be loaded: {type(error).__name__}{place}"
-        if isinstance(error, ImportError):
-            message = f"the model {path!r} can't be loaded: {error}{place}"
-        raise ModelError(message) from error
-
-
-def _place(error: BaseException) -> str:
-    """Return ``" at FILE:LINE"`` of where an error was raised, or nothing where that is in the import system."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    file = "<" if trace is None else trace.tb_frame.f_code.co_filename
-    if trace is None or file.startswith("<") or "importlib" in file:
-        return ""
-    return f" at {file}:{trace.tb_lineno}"

@@ -194,6 +194,8 @@ class Workers:
             drain_timeout_seconds=float(settings.daemon.shutdown.drain_timeout_seconds),
             log_level=settings.daemon.log_level,
             log_format=settings.daemon.log_format,
+            hooks=settings.supervisor.hooks,
+            threads=settings.supervisor.threads,
             pepper=self._identity.pepper,
         )
 

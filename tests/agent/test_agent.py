@@ -48,7 +48,7 @@ def run(agent):
         pinned = current() is snapshot
     child = subprocess.run(["ls", "/proc/self/fd"], close_fds=False, capture_output=True, text=True)
     facts = {
-        "outside": outside, "activated": activated, "derived": last.derived, "allowed": allowed, "told": told,
+        "outside": outside, "activated": activated, "derived": last.program, "allowed": allowed, "told": told,
         "pinned": pinned, "shared": first["nut"] is last.items["nut"], "key": last.items["nut"].key.reveal(),
         "shown": repr([agent, last, last.items["nut"]]), "daemon": dict(last.daemon), "inherited": child.stdout.split(),
         "agent": [agent.slot, agent.incarnation, str(agent.directory), agent.program, agent.app, agent.draining],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from nexus_supervisor.agent.holder import Cell, Holder
-from nexus_supervisor.agent.snapshot import Snapshot
+from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import NoSnapshotError
 
 

@@ -357,8 +357,9 @@ def test_a_first_message_that_is_no_start_is_refused(site: Site) -> None:
 def test_a_second_start_ends_the_worker(site: Site) -> None:
     with Worker(site) as worker:
         worker.serve(ONE)
-        fields = dict.fromkeys(("slot", "directory", "audience", "program", "app", "log_level", "log_format"), "")
-        numbers = {"incarnation": 1, "slot_number": 0, "slots": 1, "floor": 0, "counter_rows": 1}
+        words = ("slot", "directory", "audience", "program", "app", "hooks", "log_level", "log_format")
+        fields = dict.fromkeys(words, "")
+        numbers = {"incarnation": 1, "slot_number": 0, "slots": 1, "floor": 0, "counter_rows": 1, "threads": 1}
         worker.wire.send(
             Start(**fields, **numbers, public_key=None, listeners=(), drain_timeout_seconds=1.0, pepper=b"")
         )

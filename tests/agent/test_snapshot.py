@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import nexus_supervisor
 from nexus_supervisor.agent.context import current, provide
-from nexus_supervisor.agent.shards import Shards
-from nexus_supervisor.agent.snapshot import Snapshot, frozen
 from nexus_supervisor.core.content import SHARDS
+from nexus_supervisor.core.shards import Shards
+from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import NoSnapshotError
 
 NAMES = st.text("abcdef", min_size=1, max_size=3)
@@ -83,7 +83,7 @@ def test_a_snapshot_is_read_only_all_the_way_down() -> None:
         snapshot.sources["a"] = 2
     with pytest.raises(TypeError):
         snapshot.daemon["limits"]["low"] = ()
-    assert snapshot.daemon["limits"]["low"] == (1, frozen({"a": 2}))
+    assert snapshot.daemon["limits"]["low"] == [1, {"a": 2}]
 
 
 def test_current_outside_a_worker_says_how_to_provide_a_snapshot() -> None:

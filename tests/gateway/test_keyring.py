@@ -10,7 +10,7 @@ from nexus_workers.gateway.keyring import derive_index, identify, presented_key
 from tests.support.gateway import PEPPER, a_snapshot, a_source
 
 if TYPE_CHECKING:
-    from nexus_supervisor.agent.snapshot import Snapshot
+    from nexus_supervisor.core.snapshot import Snapshot
 
 
 def found(snapshot: Snapshot, key: str) -> Any:
@@ -53,7 +53,7 @@ def test_a_change_of_one_source_among_many_copies_one_shard_at_most_of_each_dige
     sources = [a_source(f"s{number}") for number in range(2_000)]
     before = a_snapshot(*sources)
     after = a_snapshot(*sources[:-1], a_source("s1999", "fresh"), version=2, before=before)
-    copied = [one for one, other in zip(before.derived._shards, after.derived._shards, strict=True) if one is not other]
+    copied = [one for one, other in zip(before.program._shards, after.program._shards, strict=True) if one is not other]
     assert len(copied) <= 2
     assert found(after, "fresh") == "s1999"
     assert found(after, "key-s1999") is None
@@ -69,7 +69,7 @@ def test_following_changes_gives_what_building_anew_gives(generations: list[dict
         anew = derive_index(snapshot, None)
         for key in "uvwxyz":
             digest = a_source("x", key).api_key.digest
-            assert snapshot.derived.find(digest) == anew.find(digest) == distinct.get(key)
+            assert snapshot.program.find(digest) == anew.find(digest) == distinct.get(key)
         before = snapshot
 
 

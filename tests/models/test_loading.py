@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.models.loading import UNRESOLVED, ClassModel, ModelError, load_model
+from nexus_supervisor.models.loading import UNRESOLVED, ClassModel, LoadError, load_model
 from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique
 from nexus_supervisor.models.mistakes import ModelMistakesError
 from nexus_supervisor.models.secrets import Origins
@@ -309,7 +309,7 @@ def test_building_an_instance_freezes_no_default_of_the_class() -> None:
     ],
 )
 def test_a_model_that_can_not_be_loaded_is_refused_with_a_sentence(path: str, words: str) -> None:
-    with pytest.raises(ModelError, match=words):
+    with pytest.raises(LoadError, match=words):
         load_model(path)
 
 

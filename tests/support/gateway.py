@@ -17,7 +17,7 @@ from nexus_workers.gateway.sqlite_writer import WriterLimits
 from nexus_workers.gateway.surroundings import Allow, Surroundings
 
 from nexus_supervisor.agent.context import provide
-from nexus_supervisor.agent.snapshot import Snapshot
+from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.models.marks import HashedSecret
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def a_snapshot(
         gone = before.sources.keys() - changed.keys()
         fresh = {name: source for name, source in changed.items() if before.sources.get(name) is not source}
         snapshot.__dict__["sources"] = before.sources.changed(fresh, gone)
-    snapshot.__dict__["derived"] = derive_index(snapshot, before)
+    snapshot.__dict__["program"] = derive_index(snapshot, before)
     return snapshot
 
 

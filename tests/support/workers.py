@@ -171,6 +171,8 @@ class Worker:
             "drain_timeout_seconds": 30.0,
             "log_level": "info",
             "log_format": "text",
+            "hooks": "",
+            "threads": 1,
             "pepper": PEPPER,
         }
         self.push = 0

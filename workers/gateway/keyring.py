@@ -18,7 +18,7 @@ from nexus_supervisor.models.marks import keyed_digest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nexus_supervisor.agent.shards import Shards
+    from nexus_supervisor.core.shards import Shards
 
     from .models import Destination, Source
 
@@ -45,7 +45,7 @@ class GatewaySnapshot(Protocol):
         """Return the destinations by name."""
 
     @property
-    def derived(self) -> Index:
+    def program(self) -> Index:
         """Return the index that ``derive_index`` made."""
 
 
@@ -94,12 +94,12 @@ def derive_index(snapshot: GatewaySnapshot, before: GatewaySnapshot | None) -> I
             removed.append(old.api_key.digest)
         if new is not None:
             added[new.api_key.digest] = name
-    return before.derived.changed(removed, added)
+    return before.program.changed(removed, added)
 
 
 def identify(snapshot: GatewaySnapshot, pepper: bytes, key: str) -> Source | None:
     """Return the source of this snapshot that a presented key belongs to, or None."""
-    name = snapshot.derived.find(keyed_digest(pepper, key))
+    name = snapshot.program.find(keyed_digest(pepper, key))
     return None if name is None else snapshot.sources[name]
 
 

@@ -1,21 +1,24 @@
 """The snapshot: what one request sees of the configuration, from its start to its end.
 
-Decided here: how content looks to a program. Not decided here: which snapshot is current (``holder.py``) and how
-entries became models (``building.py``).
+Decided here: how content looks to a program. Not decided here: which snapshot is current (``agent/holder.py``) and how
+entries became models (``models/building.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from nexus_supervisor.agent.shards import Shards
 from nexus_supervisor.core.content import Digest, Version
+from nexus_supervisor.core.freezing import frozen
+from nexus_supervisor.core.shards import Shards
 
-__all__ = ["RESERVED", "Snapshot", "frozen"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-RESERVED = frozenset({"daemon", "derived", "digest", "of", "row_of", "version"})
+__all__ = ["RESERVED", "Snapshot"]
+
+RESERVED = frozenset({"daemon", "derived", "digest", "of", "program", "row_of", "version"})
 """Attributes that every snapshot has; no section may have such a name, except the built-in ``daemon``."""
 
 _NO_ROWS: Mapping[str, Shards[int]] = MappingProxyType({})
@@ -24,14 +27,15 @@ _NO_ROWS: Mapping[str, Shards[int]] = MappingProxyType({})
 class Snapshot:
     """Hold one version, read-only: each section is an attribute, a mapping from entry name to its model.
 
-    ``version`` and ``digest`` name it, ``daemon`` holds the application's own keys of ``[daemon]``, and ``derived``
-    what the program made of it (``Agent.derive``; None where it makes nothing).
+    ``version`` and ``digest`` name it, ``daemon`` holds the application's own keys of ``[daemon]``. ``derived`` is what
+    the application's hook ``prepare`` made of it, ``program`` what the worker program did (``Agent.derive``); or None.
     """
 
     version: Version
     digest: Digest
     daemon: Mapping[str, Any]
     derived: Any
+    program: Any
 
     def __init__(
         self,
@@ -41,7 +45,7 @@ class Snapshot:
         daemon: Mapping[str, Any],
         rows: Mapping[str, Shards[int]] = _NO_ROWS,
     ) -> None:
-        own = {"version": version, "digest": digest, "daemon": daemon, "derived": None}
+        own = {"version": version, "digest": digest, "daemon": daemon, "derived": None, "program": None}
         self.__dict__.update(sections, **own, _sections=tuple(sections), _rows=rows)
 
     @classmethod
@@ -75,12 +79,3 @@ class Snapshot:
     def __repr__(self) -> str:
         """Name the snapshot without showing what it holds."""
         return f"<Snapshot {self.version} {self.digest[:12]}>"
-
-
-def frozen(value: Any) -> Any:
-    """Return a plain value with its maps read-only and its lists as tuples, all the way down."""
-    if isinstance(value, Mapping):
-        return MappingProxyType({key: frozen(item) for key, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        return tuple(frozen(item) for item in value)
-    return value

@@ -1,7 +1,7 @@
 """Freezing: instances that nobody can change, all the way down.
 
 Decided here: what takes the place of a list, table or set, and how a model's attributes are closed. Not decided here:
-when (``loading.py``).
+when (``models/``).
 
 Frozen containers are still lists, dicts and sets to ``isinstance`` and ``json.dumps``; their mutators raise. A model or
 dataclass that isn't frozen by itself gets a subclass of the same name whose attributes can't be set.

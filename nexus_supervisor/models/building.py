@@ -1,7 +1,7 @@
 """Building: from canonical entries to the models that programs use.
 
 Decided here: what is built anew and what is shared with the content before. Not decided here: whether the content may
-be used (``staging.py``, which has verified it) and what a model accepts (``models/``).
+be used (``agent/staging.py``, which has verified it) and what a model accepts (``models/``).
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexus_supervisor.agent.shards import Shards
-from nexus_supervisor.agent.snapshot import RESERVED, frozen
 from nexus_supervisor.core import canonical, settings
 from nexus_supervisor.core.content import EMPTY, Content, Section
+from nexus_supervisor.core.freezing import frozen
+from nexus_supervisor.core.shards import Shards
+from nexus_supervisor.core.snapshot import RESERVED
 from nexus_supervisor.errors import NexusError, RejectedError
 from nexus_supervisor.models.loading import EntryModel, load_model
 

@@ -1,0 +1,95 @@
+"""Hooks: functions by which an application takes part in the change of its configuration.
+
+Decided here: which hooks there are, and how they are found. Not decided here: when each is called: ``validate`` in the
+compiler, the others in every worker (``agent/``).
+
+    # hooks.py in DIR, named by  [supervisor] hooks = "hooks"
+    def validate(snapshot): ...             # raise, yield or return Objections: the candidate is refused
+    def prepare(snapshot, before): ...      # becomes snapshot.derived; ``before`` may be left out
+    def probe(snapshot): ...                # raise where it would not work
+    def activated(old, new): ...            # ``old`` is None at the first one
+    def retired(old): ...                   # no request uses it any more: close what it held
+
+Each is optional.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nexus_supervisor.core.snapshot import Snapshot
+from nexus_supervisor.models.importing import LoadError, imported
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["NO_HOOKS", "Derive", "Hooks", "Objection", "load_hooks"]
+
+Derive = Callable[[Snapshot, Snapshot | None], Any]
+"""Makes something from a snapshot; the second one is the snapshot before, to start from, or None."""
+
+_NAMES = ("validate", "prepare", "probe", "activated", "retired")
+
+
+class Objection(Exception):
+    """Refuse a candidate in ``validate``: with a sentence, and where it can be told, the place that it is about.
+
+    ``section`` and ``entry`` name an entry, ``key`` a dotted key in it (``limits.low``): the refusal then names file
+    and line. Several are reported together where ``validate`` yields them or returns them in a list.
+    """
+
+    def __init__(self, message: str, *, section: str = "", entry: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.message, self.section, self.entry, self.key = message, section, entry, key
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Hold the hooks that an application gives; None for each that it doesn't."""
+
+    validate: Callable[[Snapshot], object] | None = None
+    prepare: Derive | None = None
+    probe: Callable[[Snapshot], object] | None = None
+    activated: Callable[[Snapshot | None, Snapshot], object] | None = None
+    retired: Callable[[Snapshot], object] | None = None
+
+
+NO_HOOKS = Hooks()
+
+
+def load_hooks(module_name: str) -> Hooks:
+    """Return the hooks of a module; ``""`` has none. Raise LoadError with a sentence that says why."""
+    if not module_name:
+        return NO_HOOKS
+    what = f"the hooks {module_name!r}"
+    module = imported(what, module_name)
+    found = {name: _function(what, module, name) for name in _NAMES}
+    if not any(found.values()):
+        message = f"{what} can't be used: the module has none of {', '.join(_NAMES)}"
+        raise LoadError(message)
+    return Hooks(**found | {"prepare": _with_before(found["prepare"])})
+
+
+def _function(what: str, module: ModuleType, name: str) -> Callable[..., Any] | None:
+    found = getattr(module, name, None)
+    if found is None:
+        return None
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        message = f"{what} can't be used: expected {name} to be a plain function, found another thing of that name"
+        raise LoadError(message)
+    function: Callable[..., Any] = found
+    return function
+
+
+def _with_before(prepare: Callable[..., Any] | None) -> Derive | None:
+    """Return ``prepare`` as a function of two snapshots, whether or not it wants the one before."""
+    if prepare is None:
+        return None
+    try:
+        inspect.signature(prepare).bind(None, None)
+    except TypeError:
+        return lambda snapshot, _before: prepare(snapshot)
+    return prepare
