@@ -1,0 +1,218 @@
+"""How fast workers serve, and what happens to requests while versions are pushed.
+
+``python -m tests.benchmarks.serving`` (docs/benchmarks.md): three tables. Whatever a table compares is alive in one run
+and loaded in turns. Needs ``wrk``; asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nexus_supervisor.client import ControlClient
+from nexus_supervisor.supervisor import keys
+from tests.benchmarks import load, machine, servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["main"]
+
+_APPS = Path(__file__).with_name("apps")
+_WARM_UP_SECONDS = 1.0
+_ROLLOUT = "[supervisor.rollout]\nbake_seconds = 0\n"
+_KNOBS = """
+[[supervisor.section]]
+name = "knobs"
+files = "knobs/*.toml"
+apply = "live"
+model = "knobs_models:Knobs"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Say how long and how hard to load."""
+
+    workers: int
+    rounds: int
+    seconds: float
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    """Name what is loaded, and where."""
+
+    name: str
+    url: str
+    headers: dict[str, str]
+
+
+def frameworks(directory: Path, plan: _Plan) -> dict[str, Any]:
+    """Compare an unmodified FastAPI application under nexus-supervisor with the same under plain uvicorn."""
+    ours, theirs = directory / "nexus", directory / "uvicorn"
+    for place in (ours, theirs):
+        shutil.copytree(_APPS, place)
+    (ours / "daemon.toml").write_text(_ROLLOUT)
+    keys.generate(ours)
+    options = ("--program", "asgi", "--app", "fastapi_app:app", "-w", str(plan.workers))
+    with servers.uvicorn(theirs, "fastapi_app:app", plan.workers) as peer, servers.nexus(ours, *options) as address:
+        return _in_turns(
+            [_Contender("uvicorn", f"{peer}/", {}), _Contender("nexus-supervisor", f"{address}/", {})], plan
+        )
+
+
+def sizes(directory: Path, plan: _Plan, counts: Iterable[int]) -> dict[str, Any]:
+    """Compare ``/whoami`` of the gateway with few sources and with many."""
+    with ExitStack() as running:
+        contenders = []
+        for count in counts:
+            place = directory / str(count)
+            _write_sources(place / "sources", count)
+            (place / "destinations").mkdir()
+            (place / "daemon.toml").write_text(_ROLLOUT)
+            keys.generate(place)
+            address = running.enter_context(servers.nexus(place, "-w", str(plan.workers)))
+            headers = {"Authorization": f"Bearer {_key(count // 2)}"}
+            contenders.append(_Contender(f"{count} sources", f"{address}/whoami", headers))
+        return _in_turns(contenders, plan)
+
+
+def _write_sources(directory: Path, count: int) -> None:
+    directory.mkdir(parents=True)
+    for number in range(count):
+        text = f'[source]\nname = "source-{number}"\napi_key = "{_key(number)}"\n'
+        (directory / f"source-{number}.toml").write_text(text)
+
+
+def _key(number: int) -> str:
+    return f"key-of-source-{number}"
+
+
+def _in_turns(contenders: list[_Contender], plan: _Plan) -> dict[str, Any]:
+    """Load each contender in each round, every other round backwards; the ratio is the last against the first."""
+    runs: dict[str, list[load.Load]] = {one.name: [] for one in contenders}
+    for one in contenders:
+        load.begin(one.url, _WARM_UP_SECONDS, plan.connections, one.headers).end()
+    for number in range(plan.rounds):
+        for one in contenders if number % 2 == 0 else reversed(contenders):
+            runs[one.name].append(load.begin(one.url, plan.seconds, plan.connections, one.headers).end())
+    figures = {name: _figures(found) for name, found in runs.items()}
+    first, *_, last = figures.values()
+    return {"contenders": figures, "ratio": round(last["a_second"]["median"] / first["a_second"]["median"], 3)}
+
+
+def _figures(runs: list[load.Load]) -> dict[str, Any]:
+    rates = [round(run.a_second) for run in runs]
+    return {
+        "a_second": {"median": statistics.median(rates), "min": min(rates), "max": max(rates), "all": rates},
+        "p50_milliseconds": statistics.median(run.p50 for run in runs),
+        "p99_milliseconds": statistics.median(run.p99 for run in runs),
+        "requests": sum(run.requests for run in runs),
+        "failures": sum(run.failures for run in runs),
+    }
+
+
+def pushes(directory: Path, plan: _Plan) -> dict[str, Any]:
+    """Change a file as often as it goes live while each framework is loaded; count failures and versions."""
+    cells = {}
+    for name, program, app in (
+        ("FastAPI", "asgi", "asgi_knobs:app"),
+        ("Flask", "wsgi", "wsgi_knobs:app"),
+        ("Django", "asgi", "django_knobs:app"),
+    ):
+        place = directory / name
+        shutil.copytree(_APPS, place)
+        (place / "knobs").mkdir()
+        (place / "knobs" / "main.toml").write_text('text = "0"\n')
+        (place / "daemon.toml").write_text(_ROLLOUT + _KNOBS)
+        keys.generate(place)
+        options = ("--program", program, "--app", app, "-w", str(plan.workers))
+        with servers.nexus(place, *options) as address:
+            run = load.begin(f"{address}/", plan.seconds * plan.rounds, plan.connections, versions=True)
+            pushed = _push_while(place, lambda run=run: run.running)
+            cells[name] = _cell(run.end(), pushed)
+    return cells
+
+
+def _push_while(directory: Path, running: Callable[[], bool]) -> int:
+    """Push again and again; return how many versions went live."""
+    client, number = ControlClient(directory), 0
+    while running():
+        number += 1
+        fresh = directory / "main.new"
+        fresh.write_text(f'text = "{number}"\n')
+        fresh.rename(directory / "knobs" / "main.toml")
+        client.push()
+    return number
+
+
+def _cell(found: load.Load, pushed: int) -> dict[str, Any]:
+    return {
+        "requests": found.requests,
+        "failures": found.failures,
+        "pushed": pushed,
+        "versions_seen": len(found.versions),
+        "a_second": round(found.a_second),
+        "p99_milliseconds": found.p99,
+    }
+
+
+def _compared(title: str, found: dict[str, Any]) -> list[str]:
+    lines = [title]
+    for name, one in found["contenders"].items():
+        rate = one["a_second"]
+        latency = f"p50 {one['p50_milliseconds']:.2f} ms, p99 {one['p99_milliseconds']:.2f} ms"
+        spread = f"{rate['median']:,.0f} ({rate['min']:,} to {rate['max']:,}) requests/s"
+        lines.append(f"  {name:18} {spread}, {latency}, {one['failures']} failures of {one['requests']:,}")
+    return [*lines, f"  ratio of the last to the first: {found['ratio']:.3f}", ""]
+
+
+def _pushed(found: dict[str, Any]) -> list[str]:
+    lines = ["a push after the other under load"]
+    for name, one in found.items():
+        served = f"{one['requests']:,} requests, {one['failures']} failures, {one['a_second']:,} requests/s"
+        lines.append(f"  {name:18} {served}; {one['pushed']} pushed, {one['versions_seen']} versions seen in answers")
+    return lines
+
+
+@click.command
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Workers of each server.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is loaded.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=4.0, show_default=True, help="How long each time.")
+@click.option("--connections", type=click.IntRange(min=1), default=32, show_default=True, help="Open connections.")
+@click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures to this file.")
+def main(workers: int, rounds: int, seconds: float, connections: int, file: Path | None) -> None:
+    """Measure how fast workers serve beside plain uvicorn, with many sources, and while versions are pushed."""
+    plan = _Plan(workers, rounds, seconds, connections)
+    with tempfile.TemporaryDirectory(prefix="nexus-benchmark-") as temporary:
+        directory = Path(temporary)
+        document: dict[str, Any] = {"benchmark": "serving", "plan": [workers, rounds, seconds, connections]}
+        document["machine"] = machine.facts(directory)
+        os.environ.pop("NEXUS_HOME", None)
+        sys.stderr.write("FastAPI under nexus-supervisor and under uvicorn …\n")
+        document["frameworks"] = frameworks(directory / "frameworks", plan)
+        sys.stderr.write("/whoami with 10 and 10,000 sources …\n")
+        document["sizes"] = sizes(directory / "sizes", plan, (10, 10_000))
+        sys.stderr.write("pushes under load …\n")
+        document["pushes"] = pushes(directory / "pushes", plan)
+    if file is not None:
+        file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    lines = _compared("FastAPI, unmodified", document["frameworks"])
+    lines += _compared("gateway, GET /whoami", document["sizes"])
+    click.echo("\n".join([*lines, *_pushed(document["pushes"])]))
+
+
+if __name__ == "__main__":
+    main()
