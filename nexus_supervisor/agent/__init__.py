@@ -87,6 +87,11 @@ class Agent:
         return self._start.log_level
 
     @property
+    def max_snapshot_seconds(self) -> float:
+        """Return how long a request may go on with a version that was replaced; 0: for ever. The newest version's."""
+        return self._parent.max_snapshot_seconds
+
+    @property
     def draining(self) -> bool:
         """Return whether this worker is to finish what is in hand and return."""
         return self.drain.draining
@@ -150,19 +155,23 @@ class Agent:
 
 
 class Request(Cell):
-    """Pin one snapshot for one request. It counts as an error when it is ``failed`` or an exception leaves it."""
+    """Pin one snapshot for one request. It counts as an error when it is ``failed`` or an exception leaves it.
 
-    __slots__ = ("_holder", "_progress", "_token", "failed")
+    ``snapshot`` is what it pins (another one after ``refresh()``), ``replaced_at`` since when that isn't the newest any
+    more, in monotonic seconds; both are None before its start, after its end, and ``replaced_at`` where it is current.
+    """
+
+    __slots__ = ("_progress", "_token", "failed")
 
     _token: Token[Cell | None]
 
     def __init__(self, holder: Holder, progress: Progress) -> None:
-        super().__init__()
-        self._holder, self._progress = holder, progress
+        super().__init__(holder)
+        self._progress = progress
         self.failed = False
 
     def __enter__(self) -> Snapshot:
-        snapshot = self._holder.pin(self)
+        snapshot = self.holder.pin(self)
         self._token = PINNED.set(self)
         self._progress.request()
         return snapshot
@@ -172,5 +181,5 @@ class Request(Cell):
     ) -> None:
         if self.failed or (kind is not None and issubclass(kind, Exception)):
             self._progress.error()
-        self._holder.release(self)
+        self.holder.release(self)
         PINNED.reset(self._token)

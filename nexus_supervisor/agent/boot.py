@@ -20,10 +20,12 @@ from nexus_supervisor.agent.parent import Parent
 from nexus_supervisor.agent.program import load_program
 from nexus_supervisor.agent.shared import SharedCounters
 from nexus_supervisor.agent.staging import Staging
+from nexus_supervisor.agent.threads import carry
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, FromWorker, Start, ToWorker
 from nexus_supervisor.core.trust import Floor, Trust
 from nexus_supervisor.errors import NexusError, ProtocolError, UsageError
 from nexus_supervisor.models.building import Builder
+from nexus_supervisor.models.hooks import load_hooks
 from nexus_supervisor.wire import Wire, close_all
 
 __all__ = ["main"]
@@ -78,11 +80,13 @@ def _work(wire: Wire[ToWorker, FromWorker]) -> int:
     wire.send(Booted(start.slot, start.incarnation))
     signal.signal(signal.SIGTERM, lambda *_: parent.drain())
     serve_from(parent.holder)
+    carry()
     try:
         if parent.begin():
             _run(agent)
     finally:
         agent.drain.begin(start.drain_timeout_seconds)  # whatever the program left running has until then
+        parent.close()
     parent.finish()
     return 0
 
@@ -95,10 +99,12 @@ def _introduce(wire: Wire[ToWorker, FromWorker], start: Start, descriptors: list
         counters = SharedCounters(memory, rows=start.counter_rows, slots=start.slots, slot_number=start.slot_number)
     finally:
         close_all([memory])
-    trust = Trust(start.audience, start.public_key)
-    staging = Staging(trust, Floor(start.floor, None), Builder(start.program), start.pepper)
+    trust, hooks = Trust(start.audience, start.public_key), load_hooks(start.hooks)
+    given = start.max_snapshot_seconds
+    builder = Builder(start.program, {} if given is None else {"max_snapshot_seconds": given})
+    staging = Staging(trust, Floor(start.floor, None), builder, start.pepper, hooks)
     drain = DrainState()
-    parent = Parent(wire, start, staging, drain)
+    parent = Parent(wire, start, staging, drain, hooks)
     return Agent(start, listeners, parent, counters, drain), parent
 
 

@@ -1,6 +1,7 @@
 """The context: which snapshot the code that runs now belongs to.
 
-Decided here: what ``current()`` answers. Not decided here: when a request begins and ends (the adapters).
+Decided here: what ``current()`` answers. Not decided here: when a request begins and ends (the adapters), and which
+threads belong to one (``threads.py``).
 
 The context variable holds a cell, never the snapshot: contexts are copied by timers, tasks and threads that outlive the
 request, and a copied cell is emptied with the original.
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.agent.holder import Cell, Generation, Holder
+from nexus_supervisor.agent.holder import Cell, Holder
 from nexus_supervisor.errors import NoSnapshotError
 
 if TYPE_CHECKING:
@@ -25,7 +26,13 @@ __all__ = ["PINNED", "current", "pinned", "provide", "refresh", "serve_from"]
 PINNED: ContextVar[Cell | None] = ContextVar("nexus_supervisor_pinned", default=None)
 """The cell of the request that runs now; it may be empty, after the request's end."""
 
-_process: list[Holder] = []
+_process: Holder | None = None
+
+_NOWHERE = """\
+there is no snapshot here: current() answers in a worker that nexus-supervisor started. Elsewhere, provide one:
+  in a test, with the pytest fixture that comes with nexus-supervisor: nexus_snapshot("DIR");
+  in a REPL, or in a module that plain uvicorn imports, before anything asks for it:
+    from nexus_supervisor.testing import serve, snapshot_from; serve(snapshot_from("DIR"))"""
 
 
 def current() -> Snapshot:
@@ -34,16 +41,9 @@ def current() -> Snapshot:
     Raise NoSnapshotError where there is none: outside a worker, and in a worker before its first version.
     """
     cell = PINNED.get()
-    if cell is not None and cell.generation is not None:
-        return cell.generation.snapshot
-    newest = _process[-1].current if _process else None
-    if newest is None:
-        message = (
-            "there is no snapshot here: current() works in a worker that nexus-supervisor started; elsewhere, such as "
-            "in a test, wrap the call: with nexus_supervisor.agent.context.provide(Snapshot.of(1, sources={...})): ..."
-        )
-        raise NoSnapshotError(message)
-    return newest
+    if cell is not None and (generation := cell.generation) is not None:
+        return generation.snapshot
+    return _newest()
 
 
 def refresh() -> Snapshot:
@@ -53,11 +53,8 @@ def refresh() -> Snapshot:
     is ``current()``.
     """
     cell = PINNED.get()
-    if cell is None or cell.generation is None or not _process:
-        return current()
-    holder = _process[-1]
-    holder.release(cell)
-    return holder.pin(cell)
+    renewed = None if cell is None else cell.holder.renew(cell)
+    return _newest() if renewed is None else renewed
 
 
 @contextmanager
@@ -65,39 +62,54 @@ def pinned() -> Iterator[Snapshot]:
     """Let ``current()`` answer one snapshot until the end of the block, whatever is pushed meanwhile.
 
     For work that no request encloses: a task that outlives its request, a thread of the application's own. Within a
-    request this is the request's snapshot, which is kept until the end of the block.
+    request this is the request's snapshot, which is kept until the end of the block, also where the request ends first.
     """
     outer = PINNED.get()
-    if outer is not None and outer.generation is not None:
-        with provide(outer.generation.snapshot) as snapshot:
-            yield snapshot
-        return
-    if not _process:
-        yield current()
-        return
-    cell, holder = Cell(), _process[-1]
-    snapshot = holder.pin(cell)
-    token = PINNED.set(cell)
-    try:
+    cell = None if outer is None else outer.holder.shared(outer)
+    with _within(_pinned_newest() if cell is None else cell) as snapshot:
         yield snapshot
-    finally:
-        holder.release(cell)
-        PINNED.reset(token)
 
 
 @contextmanager
 def provide(snapshot: Snapshot) -> Iterator[Snapshot]:
     """Let ``current()`` answer a snapshot made by hand, in this context, until the end of the block."""
-    cell = Cell()
-    cell.generation = Generation(snapshot)
+    cell = Cell(Holder.of(snapshot))
+    cell.holder.pin(cell)
+    with _within(cell):
+        yield snapshot
+
+
+def serve_from(holder: Holder | None) -> Holder | None:
+    """Let ``current()`` answer from this holder wherever no request is pinned; return the one before.
+
+    A worker says this once; ``nexus_supervisor.testing`` says it for other processes.
+    """
+    global _process
+    before, _process = _process, holder
+    return before
+
+
+@contextmanager
+def _within(cell: Cell) -> Iterator[Snapshot]:
+    """Let a pinned cell be that of this context, and release it at the end of the block."""
     token = PINNED.set(cell)
     try:
-        yield snapshot
+        yield current()
     finally:
-        cell.generation = None
+        cell.holder.release(cell)
         PINNED.reset(token)
 
 
-def serve_from(holder: Holder) -> None:
-    """Let ``current()`` answer from this holder wherever no request is pinned: this process is its worker."""
-    _process.append(holder)
+def _pinned_newest() -> Cell:
+    if _process is None or _process.current is None:
+        raise NoSnapshotError(_NOWHERE)
+    cell = Cell(_process)
+    _process.pin(cell)
+    return cell
+
+
+def _newest() -> Snapshot:
+    newest = None if _process is None else _process.current
+    if newest is None:
+        raise NoSnapshotError(_NOWHERE)
+    return newest

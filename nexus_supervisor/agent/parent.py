@@ -4,26 +4,30 @@ Decided here: what each message of the supervisor leads to, and that its death e
 which offers are accepted (``staging.py``), when a version is retired (``holder.py``), how a program ends.
 
 One thread receives and answers. A second one sends what others have to say, so that neither a request nor a signal ever
-waits for the supervisor: they only put a word into a queue.
+waits for the supervisor: they only put a word into a queue. The first one calls the application's hook ``activated``,
+the second one ``retired``; never both at a time.
 """
 
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, assert_never
 
 from setproctitle import setproctitle
 
 from nexus_supervisor.agent.drain import isolated, wait_for
-from nexus_supervisor.agent.holder import Holder
+from nexus_supervisor.agent.holder import Cell, Holder
+from nexus_supervisor.agent.hooked import attempted
 from nexus_supervisor.agent.log import say
-from nexus_supervisor.agent.staging import NOT_APPLICABLE, Derive, Offer, Parts, Refusal, Staging
-from nexus_supervisor.core.content import Version
+from nexus_supervisor.agent.retirement import Lingering, Retirement
+from nexus_supervisor.agent.staging import NOT_APPLICABLE, Derive, Offer, Parts, Refusal, Staging, emptied
 from nexus_supervisor.core.messages import (
     Activate,
     Active,
@@ -45,6 +49,8 @@ from nexus_supervisor.wire import Wire, close_all, received_payload
 
 if TYPE_CHECKING:
     from nexus_supervisor.agent.drain import DrainState
+    from nexus_supervisor.agent.holder import Oldest
+    from nexus_supervisor.models.hooks import Hooks
 
 __all__ = ["Activated", "Parent"]
 
@@ -62,19 +68,24 @@ class _Word(Enum):
 
     released = auto()
     drain = auto()
+    close = auto()
     end = auto()
 
 
 class Parent:
     """Talk to the supervisor for one worker."""
 
-    def __init__(self, wire: Wire[ToWorker, FromWorker], start: Start, staging: Staging, drain: DrainState) -> None:
+    def __init__(
+        self, wire: Wire[ToWorker, FromWorker], start: Start, staging: Staging, drain: DrainState, hooks: Hooks
+    ) -> None:
         self.holder = Holder(self._note_release)
         self._wire, self._start, self._staging, self._drain = wire, start, staging, drain
         self._outbox: SimpleQueue[FromWorker | _Word] = SimpleQueue()
-        self._deciding, self._reporting = Lock(), Lock()
-        self._begun = Event()
-        self._oldest = Version(0)
+        self._deciding, self._answering, self._hooking = Lock(), Lock(), Lock()
+        self._begun, self._closed = Event(), Event()
+        self._retirement, self._activation = Retirement(hooks.retired), hooks.activated
+        self._over = False
+        self._told: tuple[Oldest, Lingering] | None = None
         self._activated: list[Activated] = []
         self._threads = [Thread(target=run, name=name, daemon=True) for name, run in self._roles().items()]
         drain.on_drain(self._begun.set)
@@ -88,6 +99,12 @@ class Parent:
             thread.start()
         wait_for(self._begun)
         return self.holder.current is not None and not self._drain.draining
+
+    @property
+    def max_snapshot_seconds(self) -> float:
+        """Return how long a request may go on with a version that was replaced, by the newest version; 0: for ever."""
+        newest = self._staging.current
+        return 0.0 if newest is None else newest.built.max_snapshot_seconds
 
     def ready(self) -> None:
         """Tell that the program serves."""
@@ -105,6 +122,11 @@ class Parent:
     def on_activated(self, callback: Activated) -> None:
         """Call back after each later activation, in the agent's thread."""
         self._activated.append(callback)
+
+    def close(self) -> None:
+        """Retire whatever is held: the program has ended. The application's hooks have until the drain deadline."""
+        self._outbox.put(_Word.close)
+        self._closed.wait(max(0.0, (self._drain.deadline or 0.0) - time.monotonic()))
 
     def finish(self) -> None:
         """Say the last words: nothing is in hand any more. They are given a moment, not for ever."""
@@ -137,6 +159,7 @@ class Parent:
             case Discard():
                 with self._deciding:
                     self._staging.discard(message.version)
+                self._note_release()
             case Drain():
                 self._drain.begin(message.timeout_seconds)
             case Start():
@@ -149,6 +172,8 @@ class Parent:
         try:
             parts = _beside(message, descriptors)
             with self._deciding:
+                if self._over:
+                    return
                 offer = self._staging.stage(message, parts)
         except Refusal as refusal:
             self._refuse(message, refusal.reason, str(refusal))
@@ -156,29 +181,39 @@ class Parent:
             self._refuse(message, NOT_APPLICABLE, str(error))
         else:
             self._answer(Staged, message, offer)
+        self._note_release()  # what was staged before may be of no use any more
 
     def _activate(self, message: Activate) -> None:
+        before = Cell(self.holder)  # a pin of our own: the hook gets a snapshot that isn't retired meanwhile
         try:
-            with self._deciding, self._reporting:  # no Retired may overtake the Active that it follows from
+            with self._deciding, self._answering:  # no Retired may overtake the Active that it follows from
+                if self._over:
+                    return
                 offer = self._staging.activate(message.version)
                 fresh = self.holder.current is not offer.snapshot
                 if fresh:
+                    if self.holder.current is not None:
+                        self.holder.pin(before)
                     self.holder.swap(offer.snapshot)
                 self._answer(Active, message, offer)
         except Refusal as refusal:
             self._refuse(message, refusal.reason, str(refusal))
             return
         if fresh:
-            self._settle(offer)
+            self._settle(before, offer)
 
-    def _settle(self, offer: Offer) -> None:
+    def _settle(self, before: Cell, offer: Offer) -> None:
         """Do what follows an activation and need not come before its answer."""
-        self._report_oldest()
         setproctitle(f"nexus: {self._start.slot} [v{offer.version}]")
         if offer.built.fresh > _LARGE_CHANGE:
             gc.freeze()
+        if self._activation is not None:
+            with self._hooking:
+                attempted("the hook activated", self._activation, before.snapshot, offer.snapshot)
         for callback in self._activated:
             isolated(partial(callback, offer.snapshot))
+        self.holder.release(before)
+        self._note_release()
         self._begun.set()
 
     def _answer(self, kind: type[Staged | Active], message: Stage | Activate, offer: Offer) -> None:
@@ -190,29 +225,52 @@ class Parent:
         self._wire.send(Rejected(slot, incarnation, message.push, message.version, reason, detail))
 
     def _speak(self) -> None:
-        """Send what others have to say, until the end or until the supervisor is gone."""
-        while (word := self._outbox.get()) is not _Word.end:
-            try:
-                if word is _Word.released:
-                    self._report_oldest()
-                elif word is _Word.drain:
-                    self._drain.begin(self._start.drain_timeout_seconds)
-                elif not isinstance(word, _Word):
-                    self._wire.send(word)
-            except OSError:
-                return  # the supervisor is gone; whoever receives decides what that means
+        """Do and send what others have to say, until the end."""
+        while (word := self._next_word()) is not _Word.end:
+            if word is _Word.released:
+                self._retire()
+            elif word is _Word.drain:
+                self._drain.begin(self._start.drain_timeout_seconds)
+            elif word is _Word.close:
+                self._retire_all()
+            elif not isinstance(word, _Word):
+                self._say(word)
+
+    def _next_word(self) -> FromWorker | _Word:
+        """Wait for a word, and where something may linger, no longer than until it is time to look."""
+        try:
+            return self._outbox.get(timeout=self._retirement.look_in())
+        except Empty:
+            return _Word.released
+
+    def _say(self, message: FromWorker) -> None:
+        """Send a message; where the supervisor is gone, whoever receives decides what that means."""
+        with suppress(OSError):
+            self._wire.send(message)
 
     def _note_release(self) -> None:
         self._outbox.put(_Word.released)
 
-    def _report_oldest(self) -> None:
-        """Tell which version is the oldest in use, whenever that has risen."""
-        with self._reporting:
+    def _retire(self) -> None:
+        """Tell what is in use and what lingers, where that has changed; then retire what no request uses any more."""
+        ended = [*emptied(self._staging.unused), *self.holder.forget()]
+        lingering = self._retirement.look()
+        with self._answering:
             oldest = self.holder.oldest()
-            if oldest is None or oldest <= self._oldest:
-                return
-            self._oldest = oldest
-            self._wire.send(Retired(self._start.slot, self._start.incarnation, oldest))
+            if oldest is not None and (oldest, lingering) != self._told:
+                self._told = oldest, lingering
+                self._say(Retired(self._start.slot, self._start.incarnation, *oldest, *lingering))
+        with self._hooking:
+            self._retirement.retire(ended)
+
+    def _retire_all(self) -> None:
+        """Retire everything, used or not; what is offered from now on is of no use and gets no answer."""
+        with self._deciding:
+            self._over = True
+            self._staging.close()
+        with self._hooking:
+            self._retirement.retire([*emptied(self._staging.unused), *self.holder.everything()])
+        self._closed.set()
 
 
 def _beside(message: Stage, descriptors: list[int]) -> Parts:

@@ -10,24 +10,26 @@ An offer that is refused changes nothing but the floor, which only a verified ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nexus_supervisor.agent.hooked import Failed, made
 from nexus_supervisor.core.codec import unpack
 from nexus_supervisor.core.delta import decode as decode_delta
 from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.core.trust import Distrust, Floor, Judgement, Reason, Trust
 from nexus_supervisor.errors import NexusError, ProtocolError
 from nexus_supervisor.models.building import NOTHING, Builder, Built
-from nexus_supervisor.models.hooks import Derive
+from nexus_supervisor.models.hooks import Derive, Hooks
 from nexus_supervisor.models.marks import keyed_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from nexus_supervisor.core.content import Delta, Digest, Version
     from nexus_supervisor.core.messages import Stage
 
-__all__ = ["MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Parts", "Raw", "Refusal", "Staging"]
+__all__ = ["MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Parts", "Raw", "Refusal", "Staging", "emptied"]
 
 NOT_APPLICABLE = "not_applicable"
 """The reason of a refusal where an offer doesn't fit what this worker holds."""
@@ -74,15 +76,20 @@ class Offer:
 
 
 class Staging:
-    """Hold the current and the staged version and the content before, and judge what is offered."""
+    """Hold the current and the staged version and the content before, and judge what is offered.
 
-    def __init__(self, trust: Trust, floor: Floor, builder: Builder, pepper: bytes) -> None:
+    ``unused`` takes the snapshots that were prepared and will never be current.
+    """
+
+    def __init__(self, trust: Trust, floor: Floor, builder: Builder, pepper: bytes, hooks: Hooks) -> None:
         self._trust, self._floor = trust, floor
         self._builder, self._pepper = builder, pepper
+        self._prepare = hooks.prepare
         self._derive: Derive | None = None
         self.current: Offer | None = None
         self.staged: Offer | None = None
         self._previous = NOTHING
+        self.unused: SimpleQueue[Snapshot] = SimpleQueue()
 
     def stage(self, message: Stage, parts: Parts) -> Offer:
         """Verify an offer and build it beside the current version; raise Refusal."""
@@ -100,8 +107,8 @@ class Staging:
             raise Refusal(MODEL, str(error)) from error
         snapshot = Snapshot(judgement.manifest.version, built.content.digest, built.sections, built.daemon, built.rows)
         offer = Offer(judgement, built, snapshot)
-        self._add_derived(offer)
-        self.staged = offer
+        self._complete(offer)
+        self._stage_instead(offer)
         return offer
 
     def activate(self, version: Version) -> Offer:
@@ -118,7 +125,11 @@ class Staging:
     def discard(self, version: Version) -> None:
         """Forget the staged version, if it is this one."""
         if self.staged is not None and self.staged.version == version:
-            self.staged = None
+            self._stage_instead(None)
+
+    def close(self) -> None:
+        """Forget the staged version, whichever it is."""
+        self._stage_instead(None)
 
     def derive(self, derive: Derive) -> None:
         """Build what a program derives, for what is held now and for every offer from now on."""
@@ -181,16 +192,43 @@ class Staging:
                 raise Distrust(Reason.digest_mismatch, message)
         return table
 
+    def _stage_instead(self, offer: Offer | None) -> None:
+        """Hold another version staged, or none; the one before will never be current."""
+        before, self.staged = self.staged, offer
+        if before is not None:
+            self.unused.put(before.snapshot)
+
+    def _complete(self, offer: Offer) -> None:
+        """Have made what application and program derive from an offer; raise Refusal, and leave nothing half made."""
+        if self._prepare is not None:
+            offer.snapshot.__dict__["derived"] = self._made("the hook prepare", self._prepare, offer)
+        try:
+            self._add_derived(offer)
+        except Refusal:
+            if self._prepare is not None:
+                self.unused.put(offer.snapshot)
+            raise
+
     def _add_derived(self, offer: Offer) -> None:
-        if self._derive is None:
-            return
+        if self._derive is not None:
+            offer.snapshot.__dict__["program"] = self._made("the program", self._derive, offer)
+
+    def _made(self, what: str, derive: Derive, offer: Offer) -> Any:
         before = self.current.snapshot if self.current is not None and self.current is not offer else None
         try:
-            derived = self._derive(offer.snapshot, before)
-        except (Exception, SystemExit) as error:
-            message = f"the program's derived values can't be built: {type(error).__name__}"
-            raise Refusal(MODEL, message) from error
-        offer.snapshot.__dict__["program"] = derived
+            return made(what, derive, offer.snapshot, before)
+        except Failed as error:
+            message = f"what is derived from version {offer.version} can't be built: {error}"
+        raise Refusal(MODEL, message)
+
+
+def emptied(queue: SimpleQueue[Snapshot]) -> Iterator[Snapshot]:
+    """Yield what a queue holds now."""
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return
 
 
 def _matching(payload: Raw, base: Digest | None) -> Delta:

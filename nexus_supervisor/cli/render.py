@@ -132,8 +132,9 @@ def _with_workers(facts: tuple[tuple[str, Cell], ...], status: Mapping[str, Any]
     workers = sorted((one for one in _list(status.get("workers")) if isinstance(one, Mapping)), key=_place)
     columns = (*_COLUMNS, _OLDEST) if any(map(_uses_older, workers)) else _COLUMNS
     rows = tuple(_row(worker, now)[: len(columns)] for worker in workers)
-    notes = tuple(_last_exit(worker) for worker in workers if worker.get("last_exit"))
-    return Page(facts, columns, rows, notes)
+    notes = [_last_exit(worker) for worker in workers if worker.get("last_exit")]
+    notes += [_lingering(worker) for worker in workers if worker.get("lingering_snapshots")]
+    return Page(facts, columns, rows, tuple(notes))
 
 
 def _place(worker: Mapping[str, Any]) -> tuple[int, str, int]:
@@ -155,8 +156,16 @@ def _row(worker: Mapping[str, Any], now: float) -> tuple[Cell, ...]:
         Cell(_text(worker.get("requests"))),
         Cell(_text(errors), "bad" if errors else ""),
         Cell(_size(worker.get("rss_bytes"))),
-        Cell(_text(worker.get("oldest_snapshot")), "warn" if _uses_older(worker) else ""),
+        _oldest(worker),
     )
+
+
+def _oldest(worker: Mapping[str, Any]) -> Cell:
+    """Show the oldest version in use, and where a newer one took its place, how long ago."""
+    version, parts = _text(worker.get("oldest_snapshot")), _parts(worker.get("oldest_snapshot_seconds"))
+    if not _uses_older(worker):
+        return Cell(version)
+    return Cell(version if parts is None else f"{version} ({_short_span(parts[:1])})", "warn")
 
 
 def _uses_older(worker: Mapping[str, Any]) -> bool:
@@ -167,6 +176,12 @@ def _uses_older(worker: Mapping[str, Any]) -> bool:
 def _last_exit(worker: Mapping[str, Any]) -> Cell:
     slot, ended = _text(worker.get("slot")), _text(worker.get("last_exit"))
     return Cell(f"{slot} has no process and waits for its next start; how the last one ended: {ended}", "warn")
+
+
+def _lingering(worker: Mapping[str, Any]) -> Cell:
+    slot, count = _text(worker.get("slot")), _text(worker.get("lingering_snapshots"))
+    what, span = "snapshot" if count == "1" else "snapshots", duration(worker.get("lingering_seconds"))
+    return Cell(f"{slot} still refers to {count} retired {what}, the first for {span}: its log names them", "warn")
 
 
 # --- the facts -------------------------------------------------------------------------------------------------------
@@ -267,7 +282,11 @@ def _age(since: object, now: float) -> str:
     """Return how long something has lasted, without spaces."""
     then = _unix_time(since)
     parts = _parts(None if then is None else now - then)
-    return _text(since) if parts is None else "".join(f"{number}{short}" for number, _, short in parts)
+    return _text(since) if parts is None else _short_span(parts)
+
+
+def _short_span(parts: Sequence[tuple[int, str, str]]) -> str:
+    return "".join(f"{number}{short}" for number, _, short in parts)
 
 
 def _unix_time(at: object) -> float | None:

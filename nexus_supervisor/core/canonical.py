@@ -15,11 +15,12 @@ from nexus_supervisor.errors import ProtocolError
 
 __all__ = ["decode", "encode"]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
 
 def encode(value: Any) -> bytes:
     """Encode a JSON value to its canonical bytes; raise ValueError for NaN, infinity and other types."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text.encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")
 
 
 def decode(raw: bytes | memoryview) -> Any:

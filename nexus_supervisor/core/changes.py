@@ -1,7 +1,8 @@
 """Changes: what of a wanted content can go live now, what is held until a restart, and what differs.
 
-Decided here: which part of a restart-required section is held, key by key, and how a held key is named. Not decided
-here: whether the rest is still valid beside what is held (``compiler/``), what a held change leads to (``fleet.py``).
+Decided here: which part of a restart-required section, and of an entry with restart-required fields, is held, key by
+key, and how a held key is named. Not decided here: whether the rest is still valid beside what is held (``compiler/``),
+what a held change leads to (``fleet.py``).
 
 The built-in section ``daemon`` holds the tables of daemon.toml as its entries, so its keys are named as they are
 written (``daemon.port``); keys of every other section begin with the section's name (``destinations.main.db_path``).
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core import canonical
@@ -19,23 +21,43 @@ from nexus_supervisor.core.content import Content, Entry, Section
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BUILT_IN", "Change", "Impact", "differences", "hold", "is_stored_secret", "key_text", "pin"]
+__all__ = [
+    "BUILT_IN",
+    "Change",
+    "Impact",
+    "Pattern",
+    "differences",
+    "hold",
+    "is_stored_secret",
+    "key_text",
+    "moved",
+    "pin",
+]
 
 BUILT_IN = "daemon"
 """The section that holds daemon.toml: entries ``daemon`` and ``supervisor``, the tables as written."""
 
+Pattern = tuple[str, ...]
+"""Where a field is in the entries of a section: keys, of which ``*`` stands for any."""
+
+_ANY_KEY = "*"
+_NO_FIELDS: Mapping[str, tuple[Pattern, ...]] = MappingProxyType({})
 _ABSENT: Any = object()
 _STORED_SECRET = {"digest", "ref"}
 
 
 def hold(
-    running: Content, wanted: Content, live_keys: Mapping[str, tuple[str, ...]]
+    running: Content,
+    wanted: Content,
+    live_keys: Mapping[str, tuple[str, ...]],
+    restart_fields: Mapping[str, tuple[Pattern, ...]] = _NO_FIELDS,
 ) -> tuple[Content, tuple[str, ...]]:
     """Return the content that can go live now, and the dotted keys that wait for a restart.
 
-    A live section is taken as wanted. Of a section that needs a restart every difference is held, except below its
-    ``live_keys`` (dotted, beginning with an entry's name). A section that is new, gone, or changes what it needs is
-    held whole, under its own name. Where nothing runs yet, nothing is held.
+    A live section is taken as wanted, but an entry that runs already keeps what its ``restart_fields`` lead to as it
+    runs. Of a section that needs a restart every difference is held, except below its ``live_keys`` (dotted, beginning
+    with an entry's name). A section that is new, gone, or changes what it needs is held whole, under its own name.
+    Where nothing runs yet, nothing is held.
     """
     if not running.sections:
         return wanted, ()
@@ -47,7 +69,8 @@ def hold(
             held.append(name)
             sections[name] = before
         elif before.apply == "live":
-            sections[name] = after
+            sections[name], keys = _hold_fields(name, before, after, restart_fields.get(name, ()))
+            held.extend(keys)
         else:
             sections[name], keys = _hold_section(name, before, after, live_keys.get(name, ()))
             held.extend(keys)
@@ -102,14 +125,72 @@ def _hold_section(
 
 def _hold_entry(here: Entry, there: Entry, live: list[tuple[str, ...]]) -> tuple[Entry, list[tuple[str, ...]]]:
     """Return the running entry with its live keys as wanted, and the paths that are held."""
-    running, wanted = canonical.decode(here.body), canonical.decode(there.body)
-    merged = canonical.decode(here.body)
+    merged, wanted = canonical.decode(here.body), canonical.decode(there.body)
     for path in live:
         merged = _with(merged, path, _at(wanted, path))
+    return _merged(here, merged, there, wanted)
+
+
+def _merged(here: Entry, merged: Any, there: Entry, wanted: Any) -> tuple[Entry, list[tuple[str, ...]]]:
+    """Return the entry of a merged value, and the paths at which it is not as wanted."""
     held = [path for path, _, _ in differences(merged, wanted)]
     if not held:
         return there, []
-    return (here if merged == running else Entry.of(here.name, canonical.encode(merged))), held
+    body = canonical.encode(merged)
+    return (here if body == here.body else Entry.of(here.name, body)), held
+
+
+def _hold_fields(
+    name: str, before: Section, after: Section, fields: tuple[Pattern, ...]
+) -> tuple[Section, tuple[str, ...]]:
+    """Return the wanted section with the fields of its entries as they run, and the keys that are held so."""
+    changed: list[Entry] = []
+    held: list[str] = []
+    for entry, here, there in before.entries.differing(after.entries) if fields else ():
+        if here is None or there is None:
+            continue
+        running, wanted = canonical.decode(here.body), canonical.decode(there.body)
+        kept = wanted
+        for path in moved(running, wanted, fields):
+            kept = _with(kept, path, _at(running, path))
+        merged, keys = _merged(here, kept, there, wanted)
+        held.extend(key_text(name, entry, *path) for path in keys)
+        if keys:
+            changed.append(merged)
+    return (Section(after.apply, after.entries.changed(changed, ())) if changed else after), tuple(held)
+
+
+def moved(here: Any, there: Any, fields: Sequence[Pattern]) -> list[tuple[str, ...]]:
+    """Return the places at which what these fields lead to differs, those that hold others first.
+
+    Where a field is there only on one side, the smallest thing that came or went with it is the place: an item of a
+    table with any keys, or what became another kind of thing.
+    """
+    found = {path for field in fields for path in _moved(here, there, field, ())}
+    return sorted(found, key=len)
+
+
+def _moved(here: Any, there: Any, field: Pattern, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if not (field and isinstance(here, dict) and isinstance(there, dict)):
+        if any(differences(here, there)) and (_leads(here, field) or _leads(there, field)):
+            yield path
+        return
+    first, rest = field[0], field[1:]
+    for key in sorted(here.keys() | there.keys()) if first == _ANY_KEY else (first,):
+        if key in here and key in there:
+            yield from _moved(here[key], there[key], rest, (*path, key))
+        elif _leads(here.get(key, _ABSENT), rest) or _leads(there.get(key, _ABSENT), rest):
+            yield (*path, key) if first == _ANY_KEY or not path else path
+
+
+def _leads(value: Any, field: Pattern) -> bool:
+    """Say whether a field leads to anything in a value."""
+    if not field:
+        return value is not _ABSENT
+    if not isinstance(value, dict):
+        return False
+    items = value.values() if field[0] == _ANY_KEY else (value.get(field[0], _ABSENT),)
+    return any(_leads(item, field[1:]) for item in items)
 
 
 def _below(entry: str, live_keys: Sequence[str]) -> list[tuple[str, ...]]:
@@ -147,13 +228,15 @@ def differences(here: Any, there: Any, path: tuple[str, ...] = ()) -> Iterator[t
                 yield (*path, key), None if mine is _ABSENT else mine, None if theirs is _ABSENT else theirs
             else:
                 yield from differences(mine, theirs, (*path, key))
-    elif here != there or type(here) is not type(there):
+    elif here is not there and canonical.encode(here) != canonical.encode(there):
         yield path, here, there
 
 
 def is_stored_secret(value: Any) -> bool:
-    """Say whether a value has the form in which secrets are stored: ``{digest, ref}``."""
-    return isinstance(value, dict) and value.keys() == _STORED_SECRET
+    """Say whether a value has the form in which secrets are stored: ``{digest, ref}``, both texts or no reference."""
+    if not (isinstance(value, dict) and value.keys() == _STORED_SECRET):
+        return False
+    return isinstance(value["digest"], str) and isinstance(value["ref"], str | None)
 
 
 def key_text(section: str, entry: str, *path: str) -> str:

@@ -98,11 +98,11 @@ class Seen:
 
     ``wanted`` names all that the directory holds; ``digest`` what can go live now: the same, less what is held.
     ``payload`` is the encoded Delta from the adopted content to ``digest`` (inline, or a memfd beside). ``held`` lists
-    the keys of restart-required changes (``destinations/main.toml``-like names as ``section.entry.key``). ``blocked``
-    says why live changes can't go on without the held ones: then ``digest`` is the adopted one, less what is gone.
-    It is that too where the Look was ``bare``. ``gone`` lists ``section.entry`` of live entries that no file has any
-    more; lists are cut at 2,000 names, deltas never. ``environment`` lists the names that ``env:`` references use. The
-    memfd of secret values travels beside it when ``secrets_beside``.
+    the keys of restart-required changes, of whole sections and of single fields (``destinations.main.db_path``).
+    ``blocked`` says why live changes can't go on without the held ones: then ``digest`` is the adopted one, less what
+    is gone. It is that too where the Look was ``bare``. ``gone`` lists ``section.entry`` of live entries that no file
+    has any more; lists are cut at 2,000 names, deltas never. ``environment`` lists the names that ``env:`` references
+    use. The memfd of secret values travels beside it when ``secrets_beside``.
     """
 
     ticket: int

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["Crew"]
 
 
+def _moment(told: float | None, now: float) -> float | None:
+    return None if told is None else min(max(told, 0.0), now)
+
+
 class Crew:
     """Keep a process in every slot."""
 
@@ -66,7 +70,7 @@ class Crew:
             return
         match message:
             case Retired():
-                self._retired(process, message.oldest)
+                self._retired(process, message, now)
             case Drained():
                 self._board.announce(says.slot_drained(process))
             case Booted() | Ready() | Staged() | Active() | Rejected():
@@ -98,11 +102,28 @@ class Crew:
         rollout = self._board.rollout
         return rollout.digest if rollout and rollout.version == version else self._board.history.digest
 
-    def _retired(self, process: Process, oldest: Version) -> None:
-        """Note the oldest version in use: it never goes back, and is none that the worker doesn't serve."""
-        if (process.oldest or 0) <= oldest <= (process.active or 0):
-            self._board.roster.put(replace(process, oldest=oldest))
-            self._board.announce(says.retired(process, oldest))
+    def _retired(self, process: Process, message: Retired, now: float) -> None:
+        """Note the oldest version in use: it never goes back, and is none that the worker doesn't serve.
+
+        Times are the worker's word: none is before the machine's start or after now.
+        """
+        if not (process.oldest or 0) <= message.oldest <= (process.active or 0):
+            return
+        replaced = message.replaced_at if message.oldest != process.active else None
+        lingering = max(0, message.lingering)
+        since = message.lingering_since if lingering else None
+        changed = replace(
+            process,
+            oldest=message.oldest,
+            replaced_at=_moment(replaced, now),
+            lingering=lingering,
+            lingering_since=_moment(since, now),
+        )
+        self._board.roster.put(changed)
+        if message.oldest != process.oldest:
+            self._board.announce(says.retired(process, message.oldest))
+        if bool(lingering) != bool(process.lingering):
+            self._board.announce(says.lingering(changed) if lingering else says.lingers_no_more(changed))
 
     def _staged(self, process: Process, message: Staged) -> None:
         if process.activating or message.version in (process.staged, process.active):

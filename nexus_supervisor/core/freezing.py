@@ -1,19 +1,56 @@
-"""Freezing: instances that nobody can change, all the way down.
+"""Freezing: values that nobody can change, all the way down.
 
-Decided here: what takes the place of a list, table or set, and how a model's attributes are closed. Not decided here:
-when (``models/``).
+Decided here: what takes the place of a container, how a model is closed, and what a copy of either is. Not decided
+here: when (``models/``).
 
-Frozen containers are still lists, dicts and sets to ``isinstance`` and ``json.dumps``; their mutators raise. A model or
-dataclass that isn't frozen by itself gets a subclass of the same name whose attributes can't be set.
+A list, dict, set or deque, and whatever is derived from one, gives way to an instance of a subclass whose mutators
+raise: still a list to ``isinstance`` and ``json.dumps``. A model or dataclass that isn't frozen by itself stays the
+same object and gets such a subclass, of the same name. Tuples and frozensets are made anew around what is in them, and
+a bytearray becomes bytes. Private attributes and extra fields of a model are frozen with it; a ``cached_property``
+still works, and what it returns is its own. Instances of any other class are left as they are.
+
+Copies are ordinary values: ``copy.copy`` and ``model_copy`` give an instance of the original class whose attributes can
+be set, ``copy.deepcopy`` and ``pickle`` one that can be changed all the way down. Frozen and ordinary values are equal
+where the ordinary ones would be.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from abc import ABCMeta
+from collections import OrderedDict, defaultdict, deque
 from functools import cache
-from typing import Any, NoReturn
+from types import MemberDescriptorType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-__all__ = ["FrozenDict", "FrozenList", "FrozenSet", "frozen"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["frozen"]
+
+_DICT = ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem", "setdefault", "update")
+_LIST = ("__delitem__", "__iadd__", "__imul__", "__setitem__", "append", "clear", "extend", "insert", "pop", "remove")
+
+_MUTATORS: dict[type, tuple[str, ...]] = {
+    OrderedDict: (*_DICT, "move_to_end"),
+    defaultdict: _DICT,
+    dict: (*_DICT, "subtract"),  # of a Counter
+    list: (*_LIST, "reverse", "sort"),
+    deque: (*_LIST, "appendleft", "extendleft", "popleft", "reverse", "rotate"),
+    set: (
+        *("__iand__", "__ior__", "__isub__", "__ixor__", "add", "clear", "difference_update", "discard"),
+        *("intersection_update", "pop", "remove", "symmetric_difference_update", "update"),
+    ),
+}
+"""The built-in containers that can be changed, those that are derived from another one first, and by which methods."""
+
+
+def frozen(value: Any) -> Any:
+    """Return the value with every container and model in it closed, all the way down; models stay the same objects."""
+    cls: Any = type(value)
+    freeze = _freezer(cls)
+    return value if freeze is None else freeze(value)
 
 
 def _refuse(self: object, *_: object, **__: object) -> NoReturn:
@@ -21,95 +58,188 @@ def _refuse(self: object, *_: object, **__: object) -> NoReturn:
     raise TypeError(message)
 
 
-class FrozenList(list[Any]):
-    """Be a list that can't be changed."""
-
-    __slots__ = ()
-    __delitem__ = __iadd__ = __imul__ = __setitem__ = _refuse
-    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(self))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy be an ordinary list."""
-        return list, (list(self),)
+def _copied(self: Any) -> Any:
+    return copy.copy(_opened(self))
 
 
-class FrozenDict(dict[Any, Any]):
-    """Be a dict that can't be changed."""
-
-    __slots__ = ()
-    __delitem__ = __ior__ = __setitem__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy be an ordinary dict."""
-        return dict, (dict(self),)
+def _deep_copied(self: Any, memo: dict[int, Any]) -> Any:
+    return copy.deepcopy(_opened(self), memo)
 
 
-class FrozenSet(set[Any]):
-    """Be a set that can't be changed; ``frozenset`` is no ``set`` to a model that asks for one."""
-
-    __slots__ = ()
-    __iand__ = __ior__ = __isub__ = __ixor__ = _refuse
-    add = clear = difference_update = discard = intersection_update = pop = remove = _refuse
-    symmetric_difference_update = update = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy be an ordinary set."""
-        return set, (set(self),)
+def _reduced(self: Any, _: object) -> Any:
+    """Have an ordinary value pickled; to copy it once more is a way to name it that every Python understands."""
+    return copy.copy, (_opened(self),)
 
 
-def frozen(value: Any) -> Any:
-    """Return the value with every container in it frozen, and close the attributes of every model in it."""
-    match value:
-        case dict():
-            return FrozenDict({key: frozen(item) for key, item in value.items()})
-        case list():
-            return FrozenList([frozen(item) for item in value])
-        case tuple() if type(value) is tuple:
-            return tuple(frozen(item) for item in value)
-        case set():
-            return FrozenSet(value)
-    cls: Any = type(value)
-    names = _attributes(cls)
-    if names is None:
+def _equals(self: Any, other: object) -> Any:
+    base = self.__closed_from__
+    return base.__eq__(_opened(self) if type(other) is base else self, other)
+
+
+def _default(self: Any, key: object) -> Any:
+    """Return what a defaultdict has for a missing key, without keeping it."""
+    if self.default_factory is None:
+        raise KeyError(key)
+    return frozen(self.default_factory())
+
+
+def _original(cls: Any, *arguments: Any, **named: Any) -> Any:
+    """Make an instance of the original class, as ``dataclasses.replace`` and operators of containers want one."""
+    return cls.__closed_from__(*arguments, **named)
+
+
+_METHODS: dict[str, Any] = {
+    "__slots__": (),
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+    "__copy__": _copied,
+    "__deepcopy__": _deep_copied,
+    "__reduce_ex__": _reduced,
+}
+"""What all closed classes have; ``__closed_from__`` is the class that their copies have."""
+
+
+@cache
+def _freezer(cls: type) -> Callable[[Any], Any] | None:
+    """Return what freezes instances of a class, or None where they are left as they are."""
+    if "__closed_from__" in vars(cls):
+        return None
+    if _kind(cls) is not None:
+        return _frozen_container
+    if issubclass(cls, (tuple, frozenset)):
+        return _frozen_tuple
+    if issubclass(cls, bytearray):
+        return bytes
+    return _frozen_model if _is_pydantic(cls) or dataclasses.is_dataclass(cls) else None
+
+
+def _kind(cls: type) -> type | None:
+    """Return the built-in container that a class is or is derived from."""
+    return next((kind for kind in _MUTATORS if issubclass(cls, kind)), None)
+
+
+def _is_pydantic(cls: type) -> bool:
+    return isinstance(getattr(cls, "__pydantic_fields__", None), dict) and not dataclasses.is_dataclass(cls)
+
+
+def _frozen_tuple(value: Any) -> Any:
+    items = [frozen(item) for item in value]
+    if all(item is before for item, before in zip(items, value, strict=True)):
         return value
-    for name in names:
-        before = getattr(value, name)
-        after = frozen(before)
-        if after is not before:
-            object.__setattr__(value, name, after)
-    if (closed := _closed(cls)) is not None:
-        object.__setattr__(value, "__class__", closed)
+    cls, kind = type(value), tuple if isinstance(value, tuple) else frozenset
+    return _with_attributes(kind.__new__(cls, items), value, frozen)
+
+
+def _frozen_container(value: Any) -> Any:
+    cls: Any = type(value)
+    return _filled(_closed(cls), value, frozen)
+
+
+def _frozen_model(value: Any) -> Any:
+    cls: Any = type(value)
+    _with_attributes(value, value, frozen)
+    if not _refuses_itself(cls):
+        object.__setattr__(value, "__class__", _closed(cls))
     return value
 
 
-@cache
-def _attributes(cls: Any) -> tuple[str, ...] | None:
-    """Return the names of the fields of a model or dataclass, or None for any other class."""
-    if isinstance(fields := getattr(cls, "model_fields", None), dict):
-        return tuple(fields)
-    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else None
-
-
-@cache
-def _closed(cls: Any) -> type | None:
-    """Return a subclass that refuses to set attributes, or None where the class refuses by itself."""
-    if getattr(cls, "model_config", {}).get("frozen") or cls.__dict__.get("__closed_snapshot__"):
-        return None
+def _refuses_itself(cls: Any) -> bool:
     parameters = getattr(cls, "__dataclass_params__", None)
-    if parameters is not None and parameters.frozen:
-        return None
-    namespace = {
-        "__slots__": (),
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-        "__setattr__": _refuse,
-        "__delattr__": _refuse,
-        "__closed_snapshot__": True,
-    }
-    closed: type = type(cls)(cls.__name__, (cls,), namespace)
+    return bool(getattr(cls, "model_config", {}).get("frozen") or (parameters is not None and parameters.frozen))
+
+
+def _filled(cls: type, value: Any, each: Callable[[Any], Any]) -> Any:
+    """Return a new container of a class with the items and attributes of another one, past what the class overrides."""
+    kind: Any = _kind(cls)
+    new = kind.__new__(cls)
+    if issubclass(kind, dict):
+        for key, item in kind.items(value):
+            kind.__setitem__(new, key, each(item))
+    else:
+        items = [each(item) for item in kind.__iter__(value)]
+        kind.__init__(new, items, value.maxlen) if kind is deque else kind.__init__(new, items)
+    return _with_attributes(new, value, each)
+
+
+def _opened(value: Any) -> Any:
+    """Return an instance of the original class with the same items and attributes."""
+    cls: Any = type(value).__closed_from__
+    if _kind(cls) is not None:
+        return _filled(cls, value, _same)
+    return _with_attributes(object.__new__(cls), value, _same)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _with_attributes(target: Any, value: Any, each: Callable[[Any], Any]) -> Any:
+    """Set the attributes of a value on another one, or on itself, past what its class says about that."""
+    cls: Any = type(value)
+    for member in _members(cls):
+        try:
+            found = member.__get__(value)
+        except AttributeError:
+            continue  # never set
+        member.__set__(target, each(found))
+    if cls.__dictoffset__:
+        target.__dict__.update({name: each(item) for name, item in value.__dict__.items()})
+    return target
+
+
+@cache
+def _members(cls: type) -> tuple[MemberDescriptorType, ...]:
+    """Return the slots of a class, those that hold values: of dataclasses, of pydantic's models, of containers."""
+    found = (item for base in cls.__mro__ for item in vars(base).values())
+    return tuple(item for item in found if isinstance(item, MemberDescriptorType))
+
+
+@cache
+def _closed(cls: Any) -> type:
+    """Return a subclass that can't be changed."""
+    kind = _kind(cls)
+    namespace = _METHODS | {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__", "__hash__")}
+    namespace["__closed_from__"] = cls
+    if kind is None:
+        namespace["__eq__"] = _equals
+    else:
+        namespace |= dict.fromkeys(_MUTATORS[kind], _refuse) | {"copy": _opened}
+    if kind is defaultdict:
+        namespace["__missing__"] = _default
+    if not _is_pydantic(cls):
+        namespace["__new__"] = _original
+    metaclass: Any = type(cls)
+    if _listens(cls):
+        metaclass = _deaf(metaclass)
+    make: Any = ABCMeta if issubclass(metaclass, ABCMeta) else type  # past pydantic's own, which would build a schema
+    closed: type = make.__new__(metaclass, _NAMES.get(cls, cls.__name__), (cls,), namespace)
     return closed
+
+
+_NAMES = {dict: "FrozenDict", list: "FrozenList", set: "FrozenSet"}
+
+
+def _listens(cls: type) -> bool:
+    """Return whether a class of the user's is told of its subclasses: it may count them, or want arguments."""
+    tellers = (base for base in cls.__mro__ if "__init_subclass__" in vars(base))
+    return any(base.__module__.partition(".")[0] not in ("builtins", "typing", "pydantic") for base in tellers)
+
+
+class _Deaf:
+    """Stand between a class and its subclass, so that the class isn't told."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **_: object) -> None:
+        """Do nothing."""
+
+
+@cache
+def _deaf(metaclass: type) -> type:
+    """Return a metaclass whose classes are told to nobody; looking up their attributes is slower."""
+
+    def mro(cls: type) -> list[type]:
+        own, *others = type.mro(cls)
+        return [own, _Deaf, *others]
+
+    return type(metaclass.__name__, (metaclass,), {"mro": mro})

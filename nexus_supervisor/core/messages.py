@@ -43,7 +43,8 @@ class Start:
     the shared counters. ``public_key`` is the raw Ed25519 key (32 bytes) or None where signing is off. ``floor`` is the
     highest version that this slot may have served: only a greater one, or exactly ``floor`` again, is accepted first.
     ``hooks`` is the module of the application's hooks, or empty; ``threads`` how many requests a program that serves in
-    threads takes at a time.
+    threads takes at a time. ``max_snapshot_seconds`` is that setting where the command line or the environment gives
+    it; None: each version's own.
     """
 
     slot: str
@@ -63,6 +64,7 @@ class Start:
     log_format: str
     hooks: str
     threads: int
+    max_snapshot_seconds: float | None
     pepper: bytes = field(repr=False)
 
 

@@ -25,6 +25,7 @@ KINDS = frozenset(
         "effect_failed",
         "entry_still_live",
         "journal_failed",
+        "lingering",
         "listening",
         "retired",
         "revoked",

@@ -37,7 +37,7 @@ _KIB = 1 << 10
 _MIB = 1 << 20
 _GIB = 1 << 30
 
-_ADDRESS = Text("an address or host name without a port", r"[0-9A-Za-z.:%_-]{1,255}")
+_ADDRESS = Text('an address or host name without a port, or ""', r"[0-9A-Za-z.:%_-]{0,255}")
 _NAME = Text("1 to 64 letters, digits, ., _ and -, a letter or digit first", r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 _PROGRAM = Text('the name of a worker program, or "module:attribute"', r"[\w.-]{1,128}(:\w[\w.]{0,127})?")
 _APP = Text('"module:attribute", or ""', r"(\w[\w.]{0,255}:\w[\w.]{0,255})?")
@@ -70,7 +70,9 @@ class SigningSettings:
 class DaemonSettings:
     """Hold ``[daemon]``: what the daemon is to the outside, and the application's own keys."""
 
-    bind: Annotated[str, _ADDRESS, "the address to listen on"] = "127.0.0.1"
+    bind: Annotated[str, _ADDRESS, 'the address to listen on; "": none, the program accepts no connections'] = (
+        "127.0.0.1"
+    )
     port: Annotated[int, Whole(0, 65_535), "the port to listen on; 0: any that is free"] = 8080
     admin_token: Annotated[str | None, _REFERENCE, "the Bearer token of GET /metrics; none: no metrics"] = field(
         default=None, repr=False

@@ -44,7 +44,8 @@ class Process:
     ``purpose`` is the serial of the rollout that started it; None: it boots what is committed. ``told`` is the last
     version it was sent, ``staged`` the one it holds ready, ``active`` the one its new requests get. ``digest`` and
     ``previous`` are the contents that it holds. ``ready_by`` is when it has to serve, ``deadline`` when silence ends
-    its current step.
+    its current step. ``oldest`` is the oldest version that its requests use, which was replaced at ``replaced_at``;
+    ``lingering`` counts its retired snapshots that something still refers to, since ``lingering_since``.
     """
 
     slot: str
@@ -65,6 +66,9 @@ class Process:
     active_since: float | None = None
     ready_since: float | None = None
     oldest: Version | None = None
+    replaced_at: float | None = None
+    lingering: int = 0
+    lingering_since: float | None = None
     deadline: float = NEVER
 
     @property

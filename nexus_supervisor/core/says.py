@@ -81,7 +81,7 @@ def held(keys: Sequence[str], blocked: Sequence[Problem]) -> Notice:
 def still_live(names: Sequence[str], remains: Sequence[Problem]) -> Notice:
     """Tell that vanished entries could not be revoked."""
     why = f" What would remain is not valid: {_sentence(remains)}" if remains else ""
-    text = f"The files of {_listed(names)} are gone, but their keys still work.{why} Mend what was refused."
+    text = f"Gone from the files, yet still in use: {_listed(names)}.{why} Mend what was refused."
     return Notice("entry_still_live", "error", text, {"entries": tuple(names)})
 
 
@@ -209,6 +209,21 @@ def retired(process: Process, oldest: Version) -> Notice:
     return Notice("retired", "debug", text, {**_worker(process), "version": oldest})
 
 
+def lingering(process: Process) -> Notice:
+    """Tell that something in a worker still refers to retired snapshots."""
+    text = (
+        f"{process.slot}/{process.incarnation} retired a version, and something in it still refers to that snapshot: a "
+        "cache, a task or a kept exception. It costs memory; the worker's log names the version."
+    )
+    return Notice("lingering", "warning", text, {**_worker(process), "snapshots": process.lingering})
+
+
+def lingers_no_more(process: Process) -> Notice:
+    """Tell that nothing in a worker refers to a retired snapshot any more."""
+    text = f"Nothing in {process.slot}/{process.incarnation} refers to a retired snapshot any more."
+    return Notice("lingering", "info", text, {**_worker(process), "snapshots": 0})
+
+
 def worker_rejected(process: Process, message: Rejected) -> Notice:
     """Tell that a worker refused a version."""
     kind = "worker_rejected" if message.reason in ("model", "not_applicable") else "config_signature_invalid"
@@ -280,7 +295,7 @@ def undecided(reason: str) -> Outcome:
 
 def rejected(problems: Sequence[Problem], gone: Sequence[str]) -> Outcome:
     """Answer that the directory is not valid."""
-    more = f" The keys of {_listed(gone)} still work." if gone else ""
+    more = f" Gone from the files, yet still in use: {_listed(gone)}." if gone else ""
     text = f"The directory was refused; what runs goes on.{more}"
     return Outcome(3, "REJECTED", text, problems=tuple(problems))
 

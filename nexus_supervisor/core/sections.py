@@ -14,12 +14,12 @@ from nexus_supervisor.core.rules import Text, Word, found
 from nexus_supervisor.core.snapshot import RESERVED
 from nexus_supervisor.core.tables import Mistake, read_table
 
-__all__ = ["RESERVED_NAMES", "SectionSpec", "default_sections", "read_sections"]
+__all__ = ["MAX_SECTIONS", "RESERVED_NAMES", "SectionSpec", "default_sections", "read_sections"]
 
 RESERVED_NAMES = RESERVED | {"supervisor"}
 """Names that a snapshot gives to something else, so no section may have them."""
 
-_MAX_SECTIONS = 64
+MAX_SECTIONS = 64
 _NAME = Text('a name such as "sources": a lower-case letter, then up to 63 of a-z, 0-9 and _', r"[a-z][a-z0-9_]{0,63}")
 _FILES = Text(
     'all files of one directory ("sources/*.toml") or one file ("models.toml"), relative to DIR, outside keys/, '
@@ -70,8 +70,8 @@ def read_sections(tables: Any, where: str, mistakes: list[Mistake]) -> tuple[Sec
     if not isinstance(tables, Sequence) or isinstance(tables, str | bytes):
         mistakes.append(Mistake(where, "type", f"expected a list of tables, [[{where}]], found {found(tables)}"))
         return ()
-    if len(tables) > _MAX_SECTIONS:
-        mistakes.append(Mistake(where, "limit", f"expected at most {_MAX_SECTIONS} sections, found {len(tables)}"))
+    if len(tables) > MAX_SECTIONS:
+        mistakes.append(Mistake(where, "limit", f"expected at most {MAX_SECTIONS} sections, found {len(tables)}"))
         return ()
     read: list[SectionSpec] = []
     for index, table in enumerate(tables):

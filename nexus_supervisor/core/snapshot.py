@@ -49,11 +49,22 @@ class Snapshot:
         self.__dict__.update(sections, **own, _sections=tuple(sections), _rows=rows)
 
     @classmethod
-    def of(cls, version: int, daemon: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]) -> Snapshot:
-        """Make a snapshot by hand, for unit tests: ``Snapshot.of(1, sources={"a": Source(…)})``."""
+    def of(
+        cls,
+        version: int,
+        daemon: Mapping[str, Any] | None = None,
+        derived: Any = None,
+        **sections: Mapping[str, Any],
+    ) -> Snapshot:
+        """Make a snapshot by hand, for unit tests: ``Snapshot.of(1, sources={"a": Source(…)})``.
+
+        ``derived`` is what the application's hook ``prepare`` would make of it.
+        """
         sharded = {name: Shards(entries) for name, entries in sections.items()}
         rows = {name: Shards({entry: row for row, entry in enumerate(entries)}) for name, entries in sections.items()}
-        return cls(Version(version), Digest("0" * 64), sharded, frozen(daemon or {}), rows)
+        made = cls(Version(version), Digest("0" * 64), sharded, frozen(daemon or {}), rows)
+        made.__dict__["derived"] = derived
+        return made
 
     def row_of(self, section: str, name: str) -> int | None:
         """Return the row of an entry in the shared counters, or None where it has none."""

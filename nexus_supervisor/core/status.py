@@ -103,6 +103,11 @@ def _time(monotonic: float, around: Surroundings) -> str:
     return _shown(monotonic + around.wall_offset)
 
 
+def _since(monotonic: float | None, around: Surroundings) -> float:
+    """Return how many seconds ago something was; 0 where it was not."""
+    return 0.0 if monotonic is None else round(max(0.0, around.now - monotonic), 3)
+
+
 def _shown(unix: float) -> str:
     moment = datetime.fromtimestamp(unix, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -165,6 +170,9 @@ def _process(process: Process, around: Surroundings) -> dict[str, Any]:
         "version": process.active,
         "active_since": None if process.active_since is None else _time(process.active_since, around),
         "oldest_snapshot": process.oldest if process.oldest is not None else process.active,
+        "oldest_snapshot_seconds": _since(process.replaced_at, around),
+        "lingering_snapshots": process.lingering,
+        "lingering_seconds": _since(process.lingering_since, around),
         "requests": figures.requests,
         "errors": figures.errors,
         "rss_bytes": figures.rss_bytes,
@@ -180,6 +188,9 @@ def _backoff(slot: Slot) -> dict[str, Any]:
         "version": None,
         "active_since": None,
         "oldest_snapshot": None,
+        "oldest_snapshot_seconds": 0.0,
+        "lingering_snapshots": 0,
+        "lingering_seconds": 0.0,
         "requests": 0,
         "errors": 0,
         "rss_bytes": 0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from nexus_supervisor.core import canonical, settings
@@ -25,7 +26,10 @@ _DAEMON = "daemon"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Hold one content as models, with what building the next one from it needs; ``fresh`` counts entries made anew."""
+    """Hold one content as models, with what building the next one from it needs; ``fresh`` counts entries made anew.
+
+    ``max_snapshot_seconds`` is the setting of that name.
+    """
 
     content: Content
     sections: Mapping[str, Shards[Any]]
@@ -34,16 +38,20 @@ class Built:
     daemon: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
     fresh: int
+    max_snapshot_seconds: float = 0.0
 
 
 NOTHING = Built(EMPTY, {}, {}, {}, {}, {}, 0)
 
 
 class Builder:
-    """Build content for one program; models are imported once."""
+    """Build content for one program; models are imported once.
 
-    def __init__(self, program: str) -> None:
-        self._overrides = {"supervisor": {"program": program}}
+    ``limits`` are the settings below ``supervisor.limits`` that the content doesn't decide.
+    """
+
+    def __init__(self, program: str, limits: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._overrides = {"supervisor": {"program": program, "limits": dict(limits)}}
         self._models: dict[str, EntryModel] = {}
 
     def build(
@@ -55,9 +63,9 @@ class Builder:
         """
         before = base.content.sections
         if content.sections.get(_DAEMON) is before.get(_DAEMON) and base is not NOTHING:
-            models, daemon = base.models, base.daemon
+            models, daemon, seconds = base.models, base.daemon, base.max_snapshot_seconds
         else:
-            models, daemon = self._read_settings(content)
+            models, daemon, seconds = self._read_settings(content)
         sections: dict[str, Shards[Any]] = {}
         rows: dict[str, Shards[int]] = {}
         fresh = 0
@@ -67,16 +75,16 @@ class Builder:
             fresh += len(entries)
             sections[name] = shards.changed(entries, removed) if entries or removed else shards
             rows[name] = _rows(base.rows.get(name, Shards()), given.get(name, {}), removed)
-        return Built(content, sections, models, rows, daemon, secrets, fresh)
+        return Built(content, sections, models, rows, daemon, secrets, fresh, seconds)
 
-    def _read_settings(self, content: Content) -> tuple[Mapping[str, EntryModel], Mapping[str, Any]]:
-        """Return each section's model and the application's own keys, from the ``daemon`` section."""
+    def _read_settings(self, content: Content) -> tuple[Mapping[str, EntryModel], Mapping[str, Any], float]:
+        """Return each section's model, the application's own keys and the limit of a request's age."""
         held = content.sections.get(_DAEMON)
         document = {name: canonical.decode(entry.body) for name, entry in held.entries.items()} if held else {}
         parsed = settings.parse(document, self._overrides, cpu_count=1).settings
         declared = {spec.name: spec.model for spec in parsed.supervisor.sections}
         models = {name: self._model(name, declared) for name in content.sections if name != _DAEMON}
-        return models, frozen(parsed.daemon.application)
+        return models, frozen(parsed.daemon.application), parsed.supervisor.limits.max_snapshot_seconds
 
     def _model(self, section: str, declared: Mapping[str, str]) -> EntryModel:
         if section not in declared or section in RESERVED:

@@ -31,7 +31,8 @@ __all__ = ["NO_HOOKS", "Derive", "Hooks", "Objection", "load_hooks"]
 Derive = Callable[[Snapshot, Snapshot | None], Any]
 """Makes something from a snapshot; the second one is the snapshot before, to start from, or None."""
 
-_NAMES = ("validate", "prepare", "probe", "activated", "retired")
+_NAMES = {"validate": 1, "prepare": 2, "probe": 1, "activated": 2, "retired": 1}
+"""The hooks, and how many snapshots each is given."""
 
 
 class Objection(Exception):
@@ -81,15 +82,26 @@ def _function(what: str, module: ModuleType, name: str) -> Callable[..., Any] | 
         message = f"{what} can't be used: expected {name} to be a plain function, found another thing of that name"
         raise LoadError(message)
     function: Callable[..., Any] = found
+    count = _NAMES[name]
+    if not (_takes(function, count) or (name == "prepare" and _takes(function, 1))):
+        message = f"{what} can't be used: expected {name} to take {count} snapshot{'s' if count > 1 else ''}"
+        raise LoadError(message)
     return function
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Say whether a function can be called with so many arguments, as far as that is known."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # of a function in C that doesn't say
+    return True
 
 
 def _with_before(prepare: Callable[..., Any] | None) -> Derive | None:
     """Return ``prepare`` as a function of two snapshots, whether or not it wants the one before."""
-    if prepare is None:
-        return None
-    try:
-        inspect.signature(prepare).bind(None, None)
-    except TypeError:
-        return lambda snapshot, _before: prepare(snapshot)
-    return prepare
+    if prepare is None or _takes(prepare, _NAMES["prepare"]):
+        return prepare
+    return lambda snapshot, _before: prepare(snapshot)

@@ -7,6 +7,10 @@ Decided here: how a failed import reads. Not decided here: what is looked for in
 from __future__ import annotations
 
 import importlib
+import os
+import sysconfig
+from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.errors import RejectedError
@@ -26,18 +30,35 @@ def imported(what: str, module_name: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        words = str(error) if isinstance(error, ImportError) else type(error).__name__
-        message = f"{what} can't be loaded: {words}{place_of(error)}"
+    except KeyboardInterrupt:
+        raise  # somebody who imports it in a session of their own
+    except BaseException as error:
+        message = f"{what} can't be loaded: {_why(error)}"
         raise LoadError(message) from error
 
 
+def _why(error: BaseException) -> str:
+    """Say what went wrong and where; the text of an exception of the user's own is not shown: it may hold anything."""
+    match error:
+        case SyntaxError(filename=str(file), lineno=int(line), msg=words):
+            return f"{type(error).__name__} ({words}) at {file}:{line}"
+        case SyntaxError(msg=words):
+            return f"{type(error).__name__} ({words}){place_of(error)}"
+        case ImportError():
+            return f"{error}{place_of(error)}"
+    return f"{type(error).__name__}{place_of(error)}"
+
+
 def place_of(error: BaseException) -> str:
-    """Return ``" at FILE:LINE"`` of where an error was raised, or nothing where that is in the import system."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    file = "<" if trace is None else trace.tb_frame.f_code.co_filename
-    if trace is None or file.startswith("<") or "importlib" in file:
-        return ""
-    return f" at {file}:{trace.tb_lineno}"
+    """Return ``" at FILE:LINE"``, where the user's code led to an error; nothing where that can't be told.
+
+    A library that the code called is passed over, unless all of the code is one.
+    """
+    frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    theirs = [(file, line) for file, line in frames if not file.startswith(("<", _OWN)) and "importlib" not in file]
+    libraries = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib"))
+    nearest = [(file, line) for file, line in theirs if not file.startswith(libraries)] or theirs
+    return f" at {nearest[-1][0]}:{nearest[-1][1]}" if nearest else ""
+
+
+_OWN = f"{Path(__file__).parents[1]}{os.sep}"

@@ -1,7 +1,7 @@
 """Models of entries: from ``module:Class`` to something that compiles documents and builds instances.
 
-Decided here: how strictly a document is judged, what its canonical form is, and that this form builds the same instance
-again. Not decided here: which section has which model (``core/settings.py``), and where secrets come from
+Decided here: how strictly a document is judged, what its canonical form is, and that this form is proved to build the
+same instance again. Not decided here: which section has which model (``core/settings.py``), and where secrets come from
 (``secrets.py``).
 
 Strict means: no coercion (pydantic's strict mode on JSON), and no unknown keys at any depth, whatever the model says,
@@ -12,6 +12,7 @@ stored form, so that comments and spelled-out defaults change nothing.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,20 +21,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nexus_supervisor.core import canonical
 from nexus_supervisor.models.facts import NO_FACTS, Facts
 from nexus_supervisor.models.importing import LoadError, imported
-from nexus_supervisor.models.secrets import Resolution, SecretSource, Stored, Unresolved
+from nexus_supervisor.models.mistakes import Mistake, ModelMistakesError
+from nexus_supervisor.models.secrets import Known, Resolution, SecretSource, Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeVar
+
+    from nexus_supervisor.core.changes import Pattern
     from nexus_supervisor.models.secrets import Origins
 
-__all__ = ["UNRESOLVED", "Compiled", "EntryModel", "PlainModel", "load_model"]
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+__all__ = ["Compiled", "EntryModel", "PlainModel", "digest_of", "load_model"]
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Hold a compiled document: canonical JSON, the secrets that travel (digest to value), names and files used."""
+    """Hold a compiled document: canonical JSON, the secrets that travel (digest to value), names and files used.
+
+    ``written`` is the digest of the document as it was written (``digest_of``).
+    """
 
     body: bytes
     facts: Facts
+    written: bytes
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment: frozenset[str] = frozenset()
     files: Mapping[str, tuple[int, int, int, int] | None] = field(default_factory=dict)
@@ -49,10 +62,22 @@ class EntryModel(Protocol):
         """Return the instance that canonical bytes stand for, frozen; raise ModelMistakesError."""
 
     def examine(self, body: bytes, source: SecretSource) -> Facts:
-        """Return what cross-checks need to know about canonical bytes; ``source`` sees every secret in them."""
+        """Return what cross-checks need to know about canonical bytes; ``source`` sees every secret in them.
+
+        Raise ModelMistakesError where the model refuses them.
+        """
+
+    def restated(self, body: bytes, secrets: Mapping[str, str]) -> bytes:
+        """Return the canonical form of bytes that were put together; raise ModelMistakesError where they don't fit."""
 
     def targets(self) -> frozenset[str]:
         """Return the sections that entries of this model may refer to."""
+
+    def restart_required(self) -> tuple[Pattern, ...]:
+        """Return where in canonical bytes the fields are whose change needs a restart."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a document as people write it."""
 
 
 class PlainModel:
@@ -60,7 +85,8 @@ class PlainModel:
 
     def compile(self, document: dict[str, Any], _origins: Origins) -> Compiled:
         """Return the document's canonical form."""
-        return Compiled(canonical.encode(document), NO_FACTS)
+        body = canonical.encode(document)
+        return Compiled(body, NO_FACTS, _digest(body))
 
     def build(self, body: bytes, _secrets: Mapping[str, str]) -> Any:
         """Return the document as a read-only mapping."""
@@ -72,9 +98,21 @@ class PlainModel:
         """Return no facts: a plain document claims and refers to nothing."""
         return NO_FACTS
 
+    def restated(self, body: bytes, _secrets: Mapping[str, str]) -> bytes:
+        """Return the bytes as they are."""
+        return body
+
     def targets(self) -> frozenset[str]:
         """Return nothing: a plain document refers to nothing."""
         return frozenset()
+
+    def restart_required(self) -> tuple[Pattern, ...]:
+        """Return nothing: a plain document has no marks."""
+        return ()
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema that takes any table."""
+        return {"type": "object", "additionalProperties": True}
 
 
 class ClassModel:
@@ -82,23 +120,26 @@ class ClassModel:
 
     def __init__(self, cls: type) -> None:
         from nexus_supervisor.models.marked import MarkedFields
+        from nexus_supervisor.models.restart_fields import restart_fields
         from nexus_supervisor.models.strict import StrictAdapter
 
+        self._name = f"{cls.__module__}:{cls.__qualname__}"
         self._adapter = StrictAdapter(cls)
         self._marked = MarkedFields(cls)
+        self._restart_required = restart_fields(cls)
 
     def compile(self, document: dict[str, Any], origins: Origins) -> Compiled:
         """Judge a document; raise ModelMistakesError with every mistake.
 
-        What was judged is built again from its canonical form, so that no worker meets a form that its model refuses.
+        What was judged is built again from its canonical form, so that every worker meets what was judged here.
         """
         resolution = Resolution(origins)
-        instance = self._adapter.judge(document, resolution, resolution.redacted)
-        body = self._adapter.write(instance)
-        self._adapter.read(body, Stored(resolution.traveling))
+        raw = canonical.encode(document)
+        body, facts = self._blaming(self._compiled, document, raw, resolution)
         return Compiled(
             body,
-            self._marked.facts(instance),
+            facts,
+            _digest(raw),
             resolution.traveling,
             frozenset(resolution.environment),
             resolution.files,
@@ -112,15 +153,54 @@ class ClassModel:
 
     def examine(self, body: bytes, source: SecretSource) -> Facts:
         """Return what cross-checks need to know about canonical bytes; ``source`` sees every secret in them."""
-        return self._marked.facts(self._adapter.read(body, source))
+        return self._blaming(lambda: self._marked.facts(self._adapter.read(body, source)))
+
+    def restated(self, body: bytes, secrets: Mapping[str, str]) -> bytes:
+        """Return the canonical form of bytes that were put together; raise ModelMistakesError where they don't fit."""
+        return self._blaming(self._restated, body, Known(secrets))
 
     def targets(self) -> frozenset[str]:
         """Return the sections that entries of this model may refer to."""
         return self._marked.targets
 
+    def restart_required(self) -> tuple[Pattern, ...]:
+        """Return where in canonical bytes the fields are whose change needs a restart."""
+        return self._restart_required
 
-UNRESOLVED: SecretSource = Unresolved()
-"""The source for looking at stored entries without their secrets."""
+    def _compiled(self, document: dict[str, Any], raw: bytes, resolution: Resolution) -> tuple[bytes, Facts]:
+        instance = self._adapter.judge(document, raw, resolution, resolution.redacted)
+        body = self._adapter.write(instance)
+        self._adapter.prove(instance, body, Stored(resolution.traveling))
+        return body, self._marked.facts(instance)
+
+    def _restated(self, body: bytes, source: Known) -> bytes:
+        instance = self._adapter.read(body, source, source.redacted)
+        again = self._adapter.write(instance)
+        self._adapter.prove(instance, again, source)
+        return again
+
+    def _blaming(self, judge: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call what runs code of the model; whatever that raises becomes a mistake that holds nothing of the entry."""
+        try:
+            return judge(*arguments, **named)
+        except ModelMistakesError:
+            raise
+        except BaseException as error:
+            message = f"the model {self._name} raised {type(error).__name__} on this: a mistake in the model"
+            raise ModelMistakesError([Mistake((), "internal", message)]) from error
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a document as people write it."""
+        return self._adapter.schema()
+
+
+def digest_of(document: dict[str, Any]) -> bytes:
+    """Return the digest of a document as it was written: the same one compiles to the same, while its secrets are."""
+    return _digest(canonical.encode(document))
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 def load_model(path: str) -> EntryModel:

@@ -12,9 +12,8 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel
-
 from nexus_supervisor.core import canonical
+from nexus_supervisor.models.annotations import fields_of, is_structured, is_typed_dict, unwrapped
 from nexus_supervisor.models.facts import NO_FACTS, Claim, Facts, Reference
 from nexus_supervisor.models.marks import Mark, References, Secret
 
@@ -28,11 +27,20 @@ __all__ = ["MarkedFields"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Shape:
-    """Hold where marks are in the values of one annotation: on the value, on its items, or inside its class."""
+    """Hold where marks are in the values of one annotation: on the value, on its keys or items, or inside its class.
 
-    marks: tuple[Mark | References, ...]
-    items: tuple[_Shape, ...]
-    classes: frozenset[type]
+    Each of ``items`` comes with the one place in a tuple that it is about, or None for all.
+    """
+
+    marks: tuple[Mark | References, ...] = ()
+    keys: tuple[_Shape, ...] = ()
+    items: tuple[tuple[int | None, _Shape], ...] = ()
+    classes: frozenset[type] = frozenset()
+
+    def inner(self) -> Iterator[_Shape]:
+        """Yield the shapes of keys and items."""
+        yield from self.keys
+        yield from (shape for _, shape in self.items)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +82,9 @@ class MarkedFields:
         """Remember the fields of a class and of every class that its annotations name."""
         if cls in self._plans:
             return
-        self._plans[cls] = fields = tuple(_fields_of(cls))
+        self._plans[cls] = fields = tuple(
+            _Field(one.name, one.written, _shape(one.annotation, ())) for one in fields_of(cls)
+        )
         for one in fields:
             for inner in _all_classes(one.shape):
                 self._plan(inner)
@@ -94,7 +104,8 @@ class MarkedFields:
 
     def _of_instance(self, instance: Any, path: Path) -> Iterator[Claim | Reference]:
         for one in self._plans.get(type(instance), ()):
-            yield from self._of_value(getattr(instance, one.name), one.shape, (*path, one.written))
+            inner = (*path, one.written) if one.written else path
+            yield from self._of_value(getattr(instance, one.name), one.shape, inner)
 
     def _of_value(self, value: Any, shape: _Shape, path: Path) -> Iterator[Claim | Reference]:
         if value is None:
@@ -103,10 +114,22 @@ class MarkedFields:
             yield from _marked(value, mark, path)
         if type(value) in self._plans:
             yield from self._of_instance(value, path)
-            return
-        for inner in shape.items:
-            pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_many(value) else ()
-            for key, item in pairs:
+        elif isinstance(value, Mapping):
+            yield from self._of_mapping(value, shape, path)
+        elif _is_many(value):
+            for number, item in enumerate(value):
+                for place, inner in shape.items:
+                    if place in (None, number):
+                        yield from self._of_value(item, inner, (*path, number))
+
+    def _of_mapping(self, value: Mapping[Any, Any], shape: _Shape, path: Path) -> Iterator[Claim | Reference]:
+        for cls in filter(is_typed_dict, shape.classes):
+            for one in self._plans.get(cls, ()):
+                yield from self._of_value(value.get(one.name), one.shape, (*path, one.written))
+        for key, item in value.items():
+            for inner in shape.keys:
+                yield from self._of_value(key, inner, (*path, key))
+            for _, inner in shape.items:
                 yield from self._of_value(item, inner, (*path, key))
 
 
@@ -134,47 +157,38 @@ def _is_many(value: Any) -> bool:
     return isinstance(value, (list, tuple, set, frozenset))
 
 
-def _fields_of(cls: type) -> Iterator[_Field]:
-    if issubclass(cls, BaseModel):
-        for name, info in cls.model_fields.items():
-            alias = info.validation_alias or info.alias
-            written = alias if isinstance(alias, str) else name
-            yield _Field(name, written, _shape(info.annotation, tuple(info.metadata)))
-    elif dataclasses.is_dataclass(cls):
-        hints = typing.get_type_hints(cls, include_extras=True)
-        for field in dataclasses.fields(cls):
-            yield _Field(field.name, field.name, _shape(hints[field.name], ()))
-
-
 def _shape(annotation: Any, marks: tuple[object, ...]) -> _Shape:
     """Return where marks are in an annotation; those on a member of a union count for the whole union."""
-    if typing.get_origin(annotation) is Annotated:
-        inner, *more = typing.get_args(annotation)
-        return _shape(inner, (*marks, *more))
-    own = tuple(mark for mark in marks if isinstance(mark, (Mark, References)))
-    arguments = [one for one in typing.get_args(annotation) if one is not Ellipsis]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    annotation = unwrapped(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _shape(arguments[0], (*marks, *arguments[1:]))
+    own = tuple(mark for mark in marks if mark is Mark.UNIQUE or isinstance(mark, References))
+    if origin in (typing.Union, types.UnionType):
         members = [_shape(one, ()) for one in arguments]
         return _Shape(
             (*own, *(mark for member in members for mark in member.marks)),
+            tuple(key for member in members for key in member.keys),
             tuple(item for member in members for item in member.items),
             frozenset().union(*(member.classes for member in members)),
         )
-    items = (_shape(arguments[-1], ()),) if arguments and typing.get_origin(annotation) is not Literal else ()
-    return _Shape(own, items, frozenset({annotation}) if _is_structured(annotation) else frozenset())
-
-
-def _is_structured(annotation: Any) -> bool:
-    return isinstance(annotation, type) and (dataclasses.is_dataclass(annotation) or issubclass(annotation, BaseModel))
+    if is_structured(annotation):
+        return _Shape(own, classes=frozenset({annotation}))
+    if origin is Literal or not arguments:
+        return _Shape(own)
+    if origin is tuple and Ellipsis not in arguments:
+        return _Shape(own, items=tuple((place, _shape(one, ())) for place, one in enumerate(arguments)))
+    *keys, items = [_shape(one, ()) for one in arguments if one is not Ellipsis]
+    return _Shape(own, tuple(keys), ((None, items),))
 
 
 def _all_marks(shape: _Shape) -> Iterator[Mark | References]:
     yield from shape.marks
-    for item in shape.items:
-        yield from _all_marks(item)
+    for inner in shape.inner():
+        yield from _all_marks(inner)
 
 
 def _all_classes(shape: _Shape) -> Iterator[type]:
     yield from shape.classes
-    for item in shape.items:
-        yield from _all_classes(item)
+    for inner in shape.inner():
+        yield from _all_classes(inner)

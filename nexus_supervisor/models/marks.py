@@ -20,13 +20,27 @@ from nexus_supervisor.errors import NexusError
 if TYPE_CHECKING:
     from typing import Self
 
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-__all__ = ["HashedSecret", "Mark", "References", "RestartRequired", "Secret", "Unique", "Widens", "keyed_digest"]
+__all__ = [
+    "MARKS",
+    "HashedSecret",
+    "Mark",
+    "References",
+    "RestartRequired",
+    "Secret",
+    "Unique",
+    "Widens",
+    "keyed_digest",
+    "noted",
+]
 
 SHOWN = "<secret>"
 """What a secret looks like wherever it is printed."""
+
+MARKS = "x-nexus-marks"
+"""The key under which a JSON Schema lists the marks of a field."""
 
 
 class Mark(Enum):
@@ -35,6 +49,10 @@ class Mark(Enum):
     RESTART_REQUIRED = "restart_required"
     WIDENS = "widens"
     UNIQUE = "unique"
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Have a marked field's JSON Schema name the mark (pydantic's hook)."""
+        return noted(handler(schema), self.value)
 
 
 RestartRequired: Final = Mark.RESTART_REQUIRED
@@ -52,6 +70,15 @@ class References:
     """Mark a field that names an entry of another section, or a list of such names; None names nothing."""
 
     section: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Have a marked field's JSON Schema name the section (pydantic's hook)."""
+        return noted(handler(schema), f"references:{self.section}")
+
+
+def noted(schema: dict[str, Any], mark: str) -> dict[str, Any]:
+    """Return the JSON Schema of a field with one mark more."""
+    return {**schema, MARKS: [*schema.get(MARKS, ()), mark]}
 
 
 def keyed_digest(pepper: bytes, presented: str) -> str:

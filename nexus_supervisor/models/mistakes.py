@@ -101,6 +101,9 @@ _KINDS: Mapping[str, str] = {
 }
 _UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _MISSING = frozenset({"missing", "missing_argument"})
+_OWN_WORDS = {"assertion_error": "Assertion failed, ", "value_error": "Value error, "}
+"""The errors whose words a validator of the user's gives, and what pydantic puts before them."""
+
 Wording = Callable[[Mapping[str, Any], Any], str]
 """Words an error from its context and the value that was found."""
 
@@ -144,7 +147,8 @@ def _mistake(
     if words := _WORDS.get(kind):
         code, wording = words
         return Mistake(path, code, wording(error.get("ctx", {}), error.get("input")))
-    return Mistake(path, "value", _clean(redacted(str(error["msg"]))))
+    said = str(error["msg"]).removeprefix(_OWN_WORDS.get(kind, ""))
+    return Mistake(path, "value", _clean(redacted(said or "the model refuses this")))
 
 
 def _bound(words: str, key: str) -> Wording:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError, core_schema
 
+from nexus_supervisor.models.marks import noted
 from nexus_supervisor.models.secrets import Literals, SecretMistakeError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _WITHOUT_CONTEXT = Literals()
 
 def secret_schema(cls: type[Secret]) -> core_schema.CoreSchema:
     """Return the schema of a field of this class of secrets."""
+    described = noted({"type": "string", "minLength": 1, "writeOnly": True}, "secret" if cls.travels() else "hashed")
 
     def validate(written: Any, info: core_schema.ValidationInfo) -> Secret:
         if isinstance(written, cls):
@@ -38,7 +40,7 @@ def secret_schema(cls: type[Secret]) -> core_schema.CoreSchema:
     return core_schema.with_info_plain_validator_function(
         validate,
         serialization=core_schema.plain_serializer_function_ser_schema(_stored, return_schema=core_schema.any_schema()),
-        metadata={"pydantic_js_functions": [lambda _schema, _handler: {"type": "string", "writeOnly": True}]},
+        metadata={"pydantic_js_functions": [lambda _schema, _handler: {**described}]},
     )
 
 

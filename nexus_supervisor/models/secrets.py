@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FileIdentity",
+    "Known",
     "Literals",
     "Origins",
     "Reissue",
@@ -26,8 +27,8 @@ __all__ = [
     "SecretMistakeError",
     "SecretSource",
     "Stored",
-    "Unresolved",
     "identity_of",
+    "redacted",
     "stored_form",
 ]
 
@@ -138,10 +139,7 @@ class Resolution:
 
     def redacted(self, text: str) -> str:
         """Return a text, such as the message of a user's validator, without any of the values seen here."""
-        for value in sorted(self._values, key=len, reverse=True):
-            if len(value) >= _SHORTEST_REDACTED:
-                text = text.replace(value, SHOWN)
-        return text
+        return redacted(text, self._values)
 
     def __repr__(self) -> str:
         return "Resolution()"
@@ -168,12 +166,27 @@ class Stored:
         return "Stored()"
 
 
-class Unresolved:
-    """Give back secrets from their stored form without any value: for looking at content, never for using it."""
+class Known:
+    """Give back secrets from their stored form, with their values as far as they are known: for judging content."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._given: set[str] = set()
 
     def secret(self, cls: type[Secret], written: object) -> Secret:
-        """Return the secret without its value."""
-        return cls(*stored_form(written))
+        """Return the secret, without its value where that is not known or never travels."""
+        ref, digest = stored_form(written)
+        value = self._values.get(digest) if cls.travels() else None
+        if value is not None:
+            self._given.add(value)
+        return cls(ref, digest, value)
+
+    def redacted(self, text: str) -> str:
+        """Return a text without any of the values that were given here."""
+        return redacted(text, self._given)
+
+    def __repr__(self) -> str:
+        return "Known()"
 
 
 class Reissue:
@@ -212,6 +225,14 @@ class Reissue:
 
     def __repr__(self) -> str:
         return "Reissue()"
+
+
+def redacted(text: str, values: Iterable[str]) -> str:
+    """Return a text without any of these values, the longest first; very short ones would hide too much."""
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _SHORTEST_REDACTED:
+            text = text.replace(value, SHOWN)
+    return text
 
 
 def stored_form(written: object) -> tuple[str | None, str]:

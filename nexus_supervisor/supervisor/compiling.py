@@ -85,7 +85,12 @@ class Compiling:
         whole: bool = False,
         bare: bool = False,
     ) -> None:
-        """Have the directory read and judged; ``verdict`` is called with the answer, whatever happens."""
+        """Have the directory read and judged; ``verdict`` is called with the answer, whatever happens.
+
+        A look for everything is made by a new process: a restart means new code, and that process imports it.
+        """
+        if whole:
+            self._drop()
         self._look = Look(ticket, hints, whole, bare)
         self._deadline = self._loop.call_later(timeout_seconds, self._overdue)
         try:

@@ -100,6 +100,10 @@ class Contents:
         self._parcels = {key: one for key, one in self._parcels.items() if key[1] in wanted and key[0] in bases}
         return [key for kept in forgotten for key in self._only_in(kept.content)]
 
+    def given(self, table: str, key: str) -> Any:
+        """Return the setting ``supervisor.<table>.<key>`` that command line or environment give; None: they don't."""
+        return self._overrides.get("supervisor", {}).get(table, {}).get(key)
+
     def close(self) -> None:
         """Close every descriptor that is held."""
         self.keep(())

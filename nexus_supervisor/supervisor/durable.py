@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["directory", "names", "put_link", "read", "remove_tree", "sync", "write_new"]
+__all__ = ["directory", "names", "put_link", "read", "remove_tree", "replace", "sync", "write_new"]
 
 sync = getattr(os, "fdatasync", os.fsync)
 """Make a file's bytes durable, with as little of its metadata as reading them back needs."""
@@ -66,6 +66,16 @@ def write_new(dir_fd: int, name: str, raw: bytes, mode: int = 0o600) -> None:
         while view:
             view = view[file.write(view) :]
         os.fsync(fd)
+
+
+def replace(dir_fd: int, name: str, raw: bytes, mode: int = 0o600) -> None:
+    """Give a file new bytes in one step, whatever was there before, and make that durable."""
+    fresh = f".{name}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh, dir_fd=dir_fd)
+    write_new(dir_fd, fresh, raw, mode)
+    os.rename(fresh, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    os.fsync(dir_fd)
 
 
 def put_link(dir_fd: int, name: str, target: str) -> None:

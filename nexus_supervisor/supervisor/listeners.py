@@ -19,7 +19,7 @@ from nexus_supervisor.errors import ConflictError, NexusError, RejectedError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Listener", "bind"]
+__all__ = ["Listener", "bind", "bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class Listener:
     ) -> None:
         """Close it."""
         self.close()
+
+
+def bound(bind_to: str, port: int) -> tuple[Listener, ...]:
+    """Return the listeners of the settings: one, or none where ``bind_to`` is empty; raise what ``bind`` raises."""
+    return (bind(bind_to, port),) if bind_to else ()
 
 
 def bind(bind: str, port: int, backlog: int = 2048) -> Listener:

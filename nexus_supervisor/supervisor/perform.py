@@ -16,7 +16,7 @@ from nexus_supervisor.core.events import Archived, BindFailed, Bound, LookFailed
 from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
 from nexus_supervisor.errors import NexusError
 from nexus_supervisor.supervisor import clock
-from nexus_supervisor.supervisor.listeners import Listener, bind
+from nexus_supervisor.supervisor.listeners import Listener, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,33 +59,33 @@ class Notices:
 
 
 class Sockets:
-    """Hold the listening sockets in use, and those that a restart is about to use."""
+    """Hold the listening sockets in use, if any, and those that a restart is about to use."""
 
     def __init__(self, listeners: tuple[Listener, ...]) -> None:
         self.current = listeners
-        self._next: tuple[Listener, ...] = ()
+        self._next: tuple[Listener, ...] | None = None
 
     @property
     def newest(self) -> tuple[Listener, ...]:
         """Return the sockets that a process gets which is started now."""
-        return self._next or self.current
+        return self.current if self._next is None else self._next
 
     def bind(self, settings: Settings) -> None:
         """Bind beside the sockets in use; raise NexusError where that can't be."""
-        self._next = (bind(settings.daemon.bind, settings.daemon.port),)
+        self._next = bound(settings.daemon.bind, settings.daemon.port)
 
     def settle(self, *, adopted: bool) -> None:
         """Close what is no longer needed: the old sockets or the new ones; the old ones stay where none were bound."""
-        if adopted and not self._next:
+        if self._next is None:
             return
         leaving, self.current = (self.current, self._next) if adopted else (self._next, self.current)
-        self._next = ()
+        self._next = None
         for listener in leaving:
             listener.close()
 
     def close(self) -> None:
         """Close all."""
-        for listener in (*self.current, *self._next):
+        for listener in (*self.current, *(self._next or ())):
             listener.close()
 
 
@@ -241,6 +241,7 @@ def _place(error: BaseException) -> str:
 
 
 def listening(addresses: tuple[str, ...]) -> Notice:
-    """Tell where the daemon listens."""
+    """Tell where the daemon listens, if it does."""
     fields: dict[str, str | int | float | bool | tuple[str, ...] | None] = {"address": ", ".join(addresses)}
-    return Notice("listening", "info", f"Listening on {', '.join(addresses)}.", fields)
+    where = ", ".join(addresses) or "nothing: [daemon] bind is empty"
+    return Notice("listening", "info", f"Listening on {where}.", fields)

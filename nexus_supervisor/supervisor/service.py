@@ -27,7 +27,7 @@ from nexus_supervisor.core.events import Elapsed, Event, PushAsked, RestartAsked
 from nexus_supervisor.core.fleet import Fleet
 from nexus_supervisor.supervisor import clock
 from nexus_supervisor.supervisor.control_server import ControlServer, Reply, Requester
-from nexus_supervisor.supervisor.listeners import bind
+from nexus_supervisor.supervisor.listeners import bound
 from nexus_supervisor.supervisor.mailbox import Mailbox
 from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing
 from nexus_supervisor.supervisor.perform import Notices, Performer, Sockets, listening
@@ -165,7 +165,7 @@ class Service:
         release(self._log.close)
         release(self._log.overhear("asyncio"))
         release(beginning.contents.close)
-        sockets = Sockets((bind(settings.daemon.bind, settings.daemon.port),))
+        sockets = Sockets(bound(settings.daemon.bind, settings.daemon.port))
         release(sockets.close)
         columns = max(MIN_COLUMNS, 2 * settings.supervisor.workers + SPARE_COLUMNS)
         rows = Rows(settings.supervisor.limits.counter_rows, columns)

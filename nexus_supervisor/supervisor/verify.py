@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nexus_supervisor.core.manifest import Manifest
 
-__all__ = ["Report", "verify"]
+__all__ = ["Report", "read_by", "signers", "verify"]
 
 _STATE: Final = "state"
 _JOURNAL: Final = f"{_STATE}/{journal.FILE}"
@@ -53,12 +53,24 @@ def verify(directory: Path, allowed_signers: Path | None) -> Report:
     if not directory.is_dir():
         message = f"{directory} is not a directory: name the one that the supervisor runs on"
         raise DirectoryError(message)
-    inspection = _Inspection(directory, _signers(directory, allowed_signers))
+    inspection = _Inspection(directory, signers(directory, allowed_signers))
     inspection.inspect()
     return Report(tuple(inspection.lines), not inspection.damaged)
 
 
-def _signers(directory: Path, allowed_signers: Path | None) -> tuple[bytes, ...]:
+def read_by(public_keys: tuple[bytes, ...], manifest: bytes, signature: bytes) -> Manifest:
+    """Return a manifest that one of these keys signed, any manifest where there are none; raise Distrust otherwise."""
+    refusals: list[Distrust] = []
+    for public_key in public_keys or (None,):
+        try:
+            return Trust("", public_key).verified(manifest, signature)
+        except Distrust as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def signers(directory: Path, allowed_signers: Path | None) -> tuple[bytes, ...]:
+    """Return the public keys that may have signed; none where the directory has no file of its own."""
     own = directory / keys.FOLDER / keys.ALLOWED_SIGNERS
     if allowed_signers is None and not own.exists():
         return ()
@@ -167,13 +179,7 @@ class _Inspection:
         """Return a manifest that one of the allowed keys signed; raise Distrust otherwise."""
         if not self._public_keys and signature:
             self._damage("a version is signed, and no allowed_signers file says by whom: name one")
-        refusals: list[Distrust] = []
-        for public_key in self._public_keys or (None,):
-            try:
-                return Trust("", public_key).verified(manifest, signature)
-            except Distrust as error:
-                refusals.append(error)
-        raise refusals[0]
+        return read_by(self._public_keys, manifest, signature)
 
     def _say(self, line: str) -> None:
         self.lines.append(line)

@@ -196,6 +196,7 @@ class Workers:
             log_format=settings.daemon.log_format,
             hooks=settings.supervisor.hooks,
             threads=settings.supervisor.threads,
+            max_snapshot_seconds=self._contents.given("limits", "max_snapshot_seconds"),
             pepper=self._identity.pepper,
         )
 

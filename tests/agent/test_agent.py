@@ -79,10 +79,12 @@ def facts(site: Site) -> Any:
         worker.receive(Ready)
         poisoned = worker.stage(POISON, 2, ONE)
         assert isinstance(poisoned, Rejected)
-        assert (poisoned.reason, poisoned.detail) == (
-            "model",
-            "the program's derived values can't be built: ValueError",
+        assert poisoned.reason == "model"
+        where = f"{site.directory}/probe.py:{1 + PROBE[: PROBE.index('raise ValueError')].count(chr(10))}"
+        assert poisoned.detail == (
+            f"what is derived from version 2 can't be built: the program raised ValueError at {where}"
         )
+        assert "hunter2" not in worker.log().replace('raise ValueError("hunter2")', "")
         worker.go(TWO, 3, ONE)
         worker.drain()
         assert worker.ended() == 0, worker.log()
@@ -112,3 +114,29 @@ def test_an_entry_is_limited_in_its_own_row_and_one_without_a_row_is_explained(f
 
 def test_what_a_program_starts_inherits_nothing(facts: Any) -> None:
     assert facts["inherited"] == ["0", "1", "2", "3"]
+
+
+LIMITED = """
+def run(agent):
+    found = [agent.max_snapshot_seconds]
+    agent.on_activated(lambda _: found.append(agent.max_snapshot_seconds))
+    agent.ready()
+    agent.drain.wait()
+    (agent.directory / "found").write_text(str(found))
+"""
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, [3600.0, 0.0, 7.5]), (2.0, [2.0] * 3)])
+def test_how_long_a_request_may_take_is_the_newest_versions_unless_the_command_line_says_it(
+    site: Site, given: float | None, expected: list[float]
+) -> None:
+    (site.directory / "limited.py").write_text(LIMITED)
+    two, three = (a_content({}, limits={"max_snapshot_seconds": seconds}) for seconds in (0, 7.5))
+    with Worker(site, program="limited:run", max_snapshot_seconds=given) as worker:
+        worker.serve(a_content({}))
+        worker.go(two, 2)
+        worker.go(three, 3)
+        worker.drain()
+        assert worker.ended() == 0
+
+    assert json.loads((site.directory / "found").read_text()) == expected

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,12 @@ import pytest
 from nexus_supervisor.core import delta
 from nexus_supervisor.core.content import EMPTY, Content, Version
 from nexus_supervisor.core.messages import (
+    FROM_WORKER,
+    TO_WORKER,
     Active,
     Booted,
     Discard,
+    Drain,
     Drained,
     Ready,
     Rejected,
@@ -23,7 +29,7 @@ from nexus_supervisor.core.messages import (
     Staged,
     Start,
 )
-from nexus_supervisor.wire import sealed
+from nexus_supervisor.wire import Wire, sealed
 from tests.support.workers import Signer, Site, Worker, a_content, a_secret, a_table
 
 ONE = a_content({"nut": {"price": 1}})
@@ -348,10 +354,16 @@ def test_a_worker_without_a_first_version_ends_with_its_supervisor(site: Site) -
         assert worker.process.wait() == 0
 
 
-def test_a_first_message_that_is_no_start_is_refused(site: Site) -> None:
-    with Worker(site, listeners=()) as worker:
-        assert worker.ended() == 1
-        assert "Start" in worker.log()
+def test_a_first_message_that_is_no_start_is_refused() -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-P", "-m", "nexus_supervisor.agent.boot", str(theirs.fileno())]
+    with ours, theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE) as process:
+        Wire(ours, FROM_WORKER, TO_WORKER).send(Drain(1.0))
+
+        _, told = process.communicate()
+
+    assert process.returncode == 1
+    assert b"the first message must be Start" in told
 
 
 def test_a_second_start_ends_the_worker(site: Site) -> None:
@@ -361,7 +373,15 @@ def test_a_second_start_ends_the_worker(site: Site) -> None:
         fields = dict.fromkeys(words, "")
         numbers = {"incarnation": 1, "slot_number": 0, "slots": 1, "floor": 0, "counter_rows": 1, "threads": 1}
         worker.wire.send(
-            Start(**fields, **numbers, public_key=None, listeners=(), drain_timeout_seconds=1.0, pepper=b"")
+            Start(
+                **fields,
+                **numbers,
+                public_key=None,
+                listeners=(),
+                drain_timeout_seconds=1.0,
+                max_snapshot_seconds=None,
+                pepper=b"",
+            )
         )
 
         assert worker.ended() == 0

@@ -7,17 +7,22 @@ import contextvars
 import subprocess
 import sys
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import nexus_supervisor
-from nexus_supervisor.agent.context import current, provide
+from nexus_supervisor.agent.context import PINNED, current, pinned, provide, refresh, serve_from
+from nexus_supervisor.agent.holder import Cell, Holder
 from nexus_supervisor.core.content import SHARDS
 from nexus_supervisor.core.shards import Shards
 from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import NoSnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMES = st.text("abcdef", min_size=1, max_size=3)
 
@@ -61,6 +66,7 @@ def test_a_snapshot_shows_its_sections_as_attributes_and_never_their_content() -
     assert snapshot.sources["a"] == "hunter2"
     assert snapshot.daemon["motd"] == "hello"
     assert snapshot.derived is None
+    assert Snapshot.of(1, derived=7).derived == 7
     assert repr(snapshot) == "<Snapshot 3 000000000000>"
     assert repr(snapshot.sources) == "<1 entries>"
 
@@ -87,8 +93,12 @@ def test_a_snapshot_is_read_only_all_the_way_down() -> None:
 
 
 def test_current_outside_a_worker_says_how_to_provide_a_snapshot() -> None:
-    with pytest.raises(NoSnapshotError, match=r"context\.provide\(Snapshot\.of\(1"):
-        current()
+    for call in (current, refresh, pinned().__enter__):
+        with pytest.raises(NoSnapshotError) as caught:
+            call()
+        told = str(caught.value)
+        assert 'nexus_snapshot("DIR")' in told
+        assert 'from nexus_supervisor.testing import serve, snapshot_from; serve(snapshot_from("DIR"))' in told
 
 
 def test_a_provided_snapshot_ends_with_its_block() -> None:
@@ -96,6 +106,69 @@ def test_a_provided_snapshot_ends_with_its_block() -> None:
         assert current() is inner
     with pytest.raises(NoSnapshotError):
         current()
+
+
+def test_within_a_provided_snapshot_pinned_and_refresh_answer_it_too() -> None:
+    with provide(Snapshot.of(1)) as snapshot:
+        assert refresh() is snapshot
+        with pinned() as inner:
+            assert inner is current() is snapshot
+
+
+@pytest.fixture
+def worker() -> Iterator[Holder]:
+    """A holder that serves this process, as that of a worker does; version 1 is current."""
+    holder = Holder.of(Snapshot.of(1))
+    before = serve_from(holder)
+    yield holder
+    serve_from(before)
+
+
+def test_a_block_keeps_one_snapshot_that_no_request_encloses(worker: Holder) -> None:
+    with pinned() as snapshot:
+        worker.swap(Snapshot.of(2))
+        assert current() is snapshot
+        assert worker.forget() == []
+    assert current().version == 2
+    assert worker.forget() == [snapshot]
+
+
+def test_a_block_in_a_request_keeps_its_snapshot_also_where_the_request_ends_first(worker: Holder) -> None:
+    request = Cell(worker)
+    worker.pin(request)
+    context = contextvars.copy_context()
+    context.run(PINNED.set, request)
+    block = pinned()
+    snapshot = context.run(block.__enter__)
+    worker.swap(Snapshot.of(2))
+
+    worker.release(request)
+
+    assert snapshot.version == context.run(current).version == 1
+    assert worker.forget() == []
+    context.run(block.__exit__, None, None, None)
+    assert worker.forget() == [snapshot]
+    assert context.run(current).version == 2
+
+
+def test_a_block_in_a_request_that_has_ended_gets_the_newest_snapshot(worker: Holder) -> None:
+    request = Cell(worker)
+    context = contextvars.copy_context()
+    context.run(PINNED.set, request)
+    worker.swap(Snapshot.of(2))
+
+    assert context.run(lambda: pinned().__enter__().version) == 2
+
+
+def test_refresh_lets_a_block_go_on_with_the_newest_snapshot_and_gives_the_old_one_back(worker: Holder) -> None:
+    with pinned() as old:
+        worker.swap(Snapshot.of(2))
+        assert refresh() is current()
+        assert current().version == 2
+        assert worker.forget() == [old]
+        worker.swap(Snapshot.of(3))
+        assert current().version == 2
+    assert refresh().version == 3
 
 
 def test_threads_and_tasks_of_a_request_see_its_snapshot() -> None:

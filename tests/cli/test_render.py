@@ -139,6 +139,28 @@ def test_a_version_that_requests_still_use_has_a_column_of_its_own() -> None:
     assert "OLDEST" not in shown()
 
 
+def test_the_age_of_an_older_version_in_use_stands_beside_it() -> None:
+    first, second = STATUS["workers"]
+    older = {**second, "oldest_snapshot": 9, "oldest_snapshot_seconds": 3725.4}
+    table = plain(workers_page({"workers": [{**first, "oldest_snapshot_seconds": 0.0}, older]}, NOW)).splitlines()
+
+    assert [line.split()[-1] for line in table[:2]] == ["OLDEST", "12"]
+    assert table[2].endswith(" 9 (1h)")
+    assert all(len(line) <= 80 for line in table)
+
+
+def test_what_lingers_in_a_worker_is_a_note_to_the_table() -> None:
+    first, second = STATUS["workers"]
+    one, two = ({"lingering_snapshots": number, "lingering_seconds": 61.0} for number in (1, 2))
+
+    told = plain(workers_page({"workers": [{**first, **one}, {**second, **two}]}, NOW)).splitlines()
+
+    assert told[-2:] == [
+        f"{first['slot']} still refers to 1 retired snapshot, the first for 1 min 1 s: its log names them",
+        f"{second['slot']} still refers to 2 retired snapshots, the first for 1 min 1 s: its log names them",
+    ]
+
+
 def test_the_workers_alone_have_no_facts_around_them() -> None:
     assert plain(workers_page(STATUS, NOW)).startswith("SLOT ")
 

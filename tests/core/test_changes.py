@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.core.changes import Change, Impact, differences, hold, is_stored_secret, key_text, pin
+from nexus_supervisor.core.changes import Change, Impact, differences, hold, is_stored_secret, key_text, moved, pin
 from nexus_supervisor.core.content import EMPTY, Content, Entries, Entry, Section
 from nexus_supervisor.core.settings import LIVE_KEYS, START_KEYS
 
@@ -174,3 +174,112 @@ def test_holding_is_stable_and_complete(here: dict[str, Any], there: dict[str, A
     assert (again.digest, held_again) == (effective.digest, held)
     assert bool(held) == (effective.digest != wanted.digest)
     assert hold(running, running, keys) == (running, ())
+
+
+# --- fields that need a restart, in live sections ---
+
+FIELDS = {"sources": (("device",), ("limits", "high"), ("pools", "*", "size"))}
+
+
+def of_source(running: Any, wanted: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return what goes live of one entry, and what of it is held."""
+    effective, held = hold(content({"a": running}), content({"a": wanted}), LIVE, FIELDS)
+    return plain(effective)["sources"]["a"], held
+
+
+def test_a_marked_field_is_held_and_the_rest_of_its_entry_goes_live() -> None:
+    running = {"device": "cpu", "limits": {"low": 1, "high": 2}, "tier": 1}
+    wanted = {"device": "gpu", "limits": {"low": 3, "high": 4}, "tier": 2}
+
+    assert of_source(running, wanted) == (
+        {"device": "cpu", "limits": {"low": 3, "high": 2}, "tier": 2},
+        ("sources.a.device", "sources.a.limits.high"),
+    )
+
+
+def test_an_entry_of_which_only_marked_fields_changed_is_the_one_that_runs() -> None:
+    running, wanted = content({"a": {"device": "cpu"}}), content({"a": {"device": "gpu"}})
+
+    effective, held = hold(running, wanted, LIVE, FIELDS)
+
+    assert (effective.digest, held) == (running.digest, ("sources.a.device",))
+
+
+def test_new_and_gone_entries_are_live_whatever_is_marked_in_them() -> None:
+    running, wanted = content({"a": {"device": "cpu"}}), content({"b": {"device": "gpu"}})
+
+    assert hold(running, wanted, LIVE, FIELDS) == (wanted, ())
+
+
+def test_a_field_below_any_key_is_held_for_each_of_them() -> None:
+    running = {"pools": {"a": {"size": 1, "n": 1}, "b": {"size": 1}, "c": {"n": 1}, "gone": {"size": 1}}}
+    wanted = {"pools": {"a": {"size": 2, "n": 2}, "b": {"size": 1, "n": 1}, "c": {"n": 2}, "new": {"size": 1}}}
+
+    assert of_source(running, wanted) == (
+        {"pools": {"a": {"size": 1, "n": 2}, "b": {"size": 1, "n": 1}, "c": {"n": 2}, "gone": {"size": 1}}},
+        ("sources.a.pools.a.size", "sources.a.pools.gone", "sources.a.pools.new"),
+    )
+
+
+def test_what_becomes_another_kind_of_thing_with_a_marked_field_is_held_whole() -> None:
+    assert of_source({"limits": None, "n": 1}, {"limits": {"low": 1, "high": 2}, "n": 2}) == (
+        {"limits": None, "n": 2},
+        ("sources.a.limits",),
+    )
+    assert of_source({"limits": {"kind": "x", "high": 1}}, {"limits": {"kind": "y", "deep": 2}}) == (
+        {"limits": {"kind": "x", "high": 1}},
+        ("sources.a.limits.deep", "sources.a.limits.high", "sources.a.limits.kind"),
+    )
+    assert of_source({"limits": None}, {"limits": {"low": 1}}) == ({"limits": {"low": 1}}, ())
+    assert of_source({"n": 1}, {"n": 1, "device": "cpu"}) == ({"n": 1}, ("sources.a.device",))
+
+
+def test_a_value_of_another_type_is_a_change_also_inside_a_list() -> None:
+    assert of_source({"device": [1]}, {"device": [True]}) == ({"device": [1]}, ("sources.a.device",))
+
+
+def test_a_held_field_and_a_held_setting_are_listed_together() -> None:
+    running, wanted = (
+        content({"a": {"device": 1}}, daemon={"port": 1}),
+        content({"a": {"device": 2}}, daemon={"port": 2}),
+    )
+
+    assert hold(running, wanted, LIVE, FIELDS)[1] == ("daemon.port", "sources.a.device")
+
+
+PATTERNS = st.lists(
+    st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3, unique=True
+).map(tuple)
+
+
+def at(value: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+@given(TABLES, TABLES, PATTERNS)
+def test_what_is_held_is_as_it_runs_and_with_what_is_live_makes_what_is_wanted(
+    here: dict[str, Any], there: dict[str, Any], fields: tuple[tuple[str, ...], ...]
+) -> None:
+    running, wanted = content(here), content(there)
+
+    effective, held = hold(running, wanted, {}, {"sources": fields})
+
+    live = plain(effective)["sources"]
+    assert live.keys() == there.keys()
+    differing: set[str] = set()
+    for name, entry in live.items():
+        if name not in here:
+            assert entry == there[name]
+            continue
+        # what is marked does not move without a restart, and what is held differs only at what is marked or around it
+        assert moved(here[name], entry, fields) == []
+        for path, is_live, is_wanted in differences(entry, there[name]):
+            differing.add(key_text("sources", name, *path))
+            assert is_live == at(here[name], path)
+            assert is_wanted == at(there[name], path)
+            assert any(path[: len(one)] == one for one in moved(here[name], there[name], fields))
+    assert differing == set(held)
+    assert bool(held) == (effective.digest != wanted.digest)
+    assert hold(effective, wanted, {}, {"sources": fields}) == (effective, held)

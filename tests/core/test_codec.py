@@ -210,6 +210,8 @@ REAL: list[tuple[Codec[Any], Any]] = [
     (messages.TO_WORKER, messages.Activate(1, messages.Version(3))),
     (messages.TO_WORKER, messages.Drain(2.5)),
     (messages.FROM_WORKER, messages.Retired(**WORKER, oldest=messages.Version(3))),
+    (messages.FROM_WORKER, messages.Retired(**WORKER, oldest=messages.Version(3), replaced_at=1.5)),
+    (messages.FROM_WORKER, messages.Retired(**WORKER, oldest=messages.Version(3), lingering=2, lingering_since=0.5)),
     (
         messages.FROM_WORKER,
         messages.Staged(**WORKER, push=1, version=messages.Version(3), digest=messages.Digest("00")),

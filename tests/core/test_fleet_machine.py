@@ -32,6 +32,7 @@ SEARCHING = os.environ.get("HYPOTHESIS_PROFILE") == "search"
 names = st.sampled_from([f"{letter}{more}" for letter in LETTERS for more in ("", "+x", "!1", "+x!1")])
 digests = names.map(content)
 slots = st.sampled_from(SLOTS)
+moments = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
 def said(pushes: st.SearchStrategy[int], most: int = 9) -> st.SearchStrategy[FromWorker]:
@@ -43,7 +44,7 @@ def said(pushes: st.SearchStrategy[int], most: int = 9) -> st.SearchStrategy[Fro
         st.builds(Booted, *who),
         st.builds(Ready, *who),
         st.builds(Drained, *who),
-        st.builds(Retired, *who, version),
+        st.builds(Retired, *who, version, moments, st.integers(-9, 9), moments),
         st.builds(Staged, *who, pushes, version, digests),
         st.builds(Active, *who, pushes, version, digests),
         st.builds(Rejected, *who, pushes, version, reasons, st.just("it is bad")),

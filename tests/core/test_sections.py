@@ -121,6 +121,25 @@ def test_an_unknown_key_of_a_section_comes_with_a_suggestion() -> None:
     assert mistake.message == 'there is no such key; did you mean "model"?'
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"entries": "one"}, []),
+        ({"entries": "list", "table": "route", "name_from": "name"}, []),
+        ({"entries": "tables"}, []),
+        ({"entries": "tables", "table": "routes"}, []),
+        ({"entries": "many"}, [("supervisor.section[0].entries", "range")]),
+        ({"entries": "list", "name_from": "name"}, [("supervisor.section[0].table", "missing")]),
+        ({"entries": "list", "table": "route"}, [("supervisor.section[0].name_from", "missing")]),
+        ({"entries": "tables", "name_from": "name"}, [("supervisor.section[0].name_from", "value")]),
+    ],
+)
+def test_a_section_says_what_a_file_holds_and_what_names_its_entries(
+    more: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    assert errors({**GOOD, **more}) == expected
+
+
 def test_two_sections_may_not_share_a_name() -> None:
     assert errors(GOOD, {**GOOD, "files": "x/*.toml"}) == [("supervisor.section[1].name", "duplicate")]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from nexus_supervisor.core import canonical
+from nexus_supervisor.core import canonical, effects, events
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.history import Committed
+from nexus_supervisor.core.messages import Retired
 from nexus_supervisor.core.status import Figures, Surroundings, document
 from tests.support.simulated import COLD_KEY, SYNTAX, content
 from tests.support.world import World
@@ -21,7 +22,7 @@ FIELDS = {
 }
 WORKER_FIELDS = {
     *("slot", "incarnation", "pid", "state", "version", "active_since", "oldest_snapshot", "requests", "errors"),
-    "rss_bytes",
+    *("rss_bytes", "oldest_snapshot_seconds", "lingering_snapshots", "lingering_seconds"),
 }
 
 
@@ -79,6 +80,77 @@ def test_a_request_that_still_uses_an_older_version_is_seen() -> None:
     world.settle()
 
     assert [(one["version"], one["oldest_snapshot"]) for one in status(world)["workers"]] == [(2, 2), (2, 1)]
+    assert [one["oldest_snapshot_seconds"] for one in status(world)["workers"]] == [0.0, 0.0], "not told yet"
+
+
+def says(world: World, oldest: int, *told: float | None, slot: str = "gateway-0") -> dict[str, Any]:
+    """Have a worker tell what is in use and what lingers, and return its row."""
+    world.post(events.WorkerSaid(Retired(slot, 1, Version(oldest), *told)))  # type: ignore[arg-type]
+    world.settle()
+    return next(one for one in status(world)["workers"] if one["slot"] == slot)
+
+
+def notices(world: World) -> list[tuple[str, Any]]:
+    told = [one.notice for one in world.effects if isinstance(one, effects.Announce)]
+    return [(one.level, one.fields["snapshots"]) for one in told if one.kind == "lingering"]
+
+
+def test_the_age_of_an_older_version_in_use_is_since_it_was_replaced() -> None:
+    world = running()
+    world.faults.pinned = {"gateway-0"}
+    world.change("b")
+    world.settle()
+    replaced_at = world.now
+    says(world, 1, replaced_at)
+
+    world.elapse(7)
+
+    older = status(world)["workers"][0]
+    assert (older["oldest_snapshot"], older["oldest_snapshot_seconds"]) == (1, 7.0)
+    newest = says(world, 2, None)
+    assert (newest["oldest_snapshot"], newest["oldest_snapshot_seconds"]) == (2, 0.0)
+
+
+def test_what_lingers_is_shown_with_its_age_and_told_when_it_begins_and_when_it_is_over() -> None:
+    world = running()
+    first = says(world, 1, None, 1, world.now - 6)
+    assert (first["lingering_snapshots"], first["lingering_seconds"]) == (1, 6.0)
+
+    more = says(world, 1, None, 2, world.now - 6)
+    over = says(world, 1, None, 0, None)
+
+    assert more["lingering_snapshots"] == 2
+    assert (over["lingering_snapshots"], over["lingering_seconds"]) == (0, 0.0)
+    assert notices(world) == [("warning", 1), ("info", 0)]
+    assert status(world)["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ((None, -3, -5.0), (0.0, 0, 0.0)),
+        ((1e300, 1, 1e300), (0.0, 1, 0.0)),
+        ((-1e300, 1, -1e300), (100.0, 1, 100.0)),
+        ((None, 1, None), (0.0, 1, 0.0)),
+        ((None, 0, 50.0), (0.0, 0, 0.0)),
+    ],
+)
+def test_times_that_a_worker_makes_up_are_within_what_can_be(
+    told: tuple[float | None, ...], shown: tuple[float, int, float]
+) -> None:
+    world = running()
+    world.faults.pinned = {"gateway-0"}
+    world.change("b")
+    world.settle()
+    assert world.now == 100.0
+
+    row = says(world, 1, *told)
+
+    assert (row["oldest_snapshot_seconds"], row["lingering_snapshots"], row["lingering_seconds"]) == shown
+
+
+def test_the_current_version_has_no_age_whatever_a_worker_says() -> None:
+    assert says(running(), 1, 3.0)["oldest_snapshot_seconds"] == 0.0
 
 
 def test_a_version_on_its_way_is_shown_with_its_phase() -> None:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.models.loading import UNRESOLVED, ClassModel, LoadError, load_model
-from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique
+from nexus_supervisor.models.importing import LoadError
+from nexus_supervisor.models.loading import ClassModel, load_model
+from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique, keyed_digest
 from nexus_supervisor.models.mistakes import ModelMistakesError
-from nexus_supervisor.models.secrets import Origins
+from nexus_supervisor.models.secrets import Known, Origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +191,26 @@ class Checked(BaseModel):
 def test_the_text_of_a_validator_is_shown_without_secrets_and_control_characters() -> None:
     (mistake,) = mistakes({"key": "env:KEY", "text": "from-outside"}, ClassModel(Checked))
 
-    assert mistake == (("text",), "value", "Value error, never \\u001b <secret>")
+    assert mistake == (("text",), "value", "never \\u001b <secret>")
+
+
+class Raises(BaseModel):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _raise(cls, value: str) -> str:
+        raise KeyError(value)
+
+
+class Revealing(BaseModel):
+    key: Secret
+    text: str
+
+    @model_validator(mode="after")
+    def _refuse(self) -> Self:
+        message = f"never {self.key.reveal()}"
+        raise ValueError(message)
 
 
 class Grows(BaseModel):
@@ -194,8 +225,114 @@ class Grows(BaseModel):
         return value + value
 
 
-def test_a_form_that_its_own_model_refuses_is_found_by_the_compiler_not_by_a_worker() -> None:
-    assert mistakes({"text": "a"}, ClassModel(Grows)) == [(("text",), "value", "the model refuses this")]
+class Doubles(BaseModel):
+    amount: Annotated[int, AfterValidator(lambda value: value * 2)] = 1
+    other: int = 0
+
+
+class Forgets(BaseModel):
+    hidden: Annotated[int, Field(exclude=True)] = 0
+    needed: Annotated[int, Field(exclude=True, alias="need-ed")]
+
+
+class Loses(BaseModel):
+    moment: Annotated[str, PlainSerializer(lambda value: value[:4])]
+    more: dict[str, Annotated[float, PlainSerializer(round, return_type=float)]] = {}
+
+
+@dataclasses.dataclass
+class Counted:
+    rooms: list[Doubles] = dataclasses.field(default_factory=list)
+
+
+class Token:
+    """Compares by identity, as objects do by themselves."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Tokens(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    token: Annotated[Token, PlainValidator(Token), PlainSerializer(lambda token: token.text, return_type=str)]
+
+
+TICKS = itertools.count()
+
+
+class Restless(BaseModel):
+    text: Annotated[str, PlainSerializer(lambda value: f"{value[0]}{next(TICKS)}")]
+
+
+class Patient(BaseModel):
+    """Holds what doesn't compare equal beside its fields: that is no difference."""
+
+    name: str
+    _lock: object = PrivateAttr(default_factory=object)
+
+
+@dataclasses.dataclass(eq=False)
+class Same:
+    name: str
+    tags: frozenset[str] = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("cls", "document", "places"),
+    [
+        (Grows, {"text": "a"}, [("text",)]),
+        (Doubles, {"amount": 3}, [("amount",)]),
+        (Doubles, {"amount": 0}, []),
+        (Forgets, {"hidden": 1, "need-ed": 1}, [("needed",)]),
+        (Loses, {"moment": "2026-01-02"}, [("moment",)]),
+        (Loses, {"moment": "2026", "more": {"a": 1.0, "b": 1.5}}, [("more", "b")]),
+        (Counted, {"rooms": [{"amount": 0}, {"amount": 4}]}, [("rooms", 1, "amount")]),
+        (Tokens, {"token": "x"}, [("token",)]),
+        (Restless, {"text": "x"}, [("text",)]),
+        (Patient, {"name": "x"}, []),
+        (Same, {"name": "x", "tags": ["b", "a", "c"]}, []),
+        (Open, {"more": {"z": 1, "a": [1, {"c": 2, "b": 1}]}}, []),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_what_is_read_back_as_something_else_is_found_by_the_compiler_not_by_a_worker(
+    cls: type, document: dict[str, Any], places: list[tuple[str | int, ...]]
+) -> None:
+    if not places:
+        ClassModel(cls).compile(document, ORIGINS)
+        return
+
+    found = mistakes(document, ClassModel(cls))
+
+    assert [path for path, _, _ in found] == places
+    assert {code for _, code, _ in found} == {"internal"}
+    assert found[0][2].startswith("written and read back, this is not what it was, so workers would see something else")
+
+
+def test_a_model_that_raises_anything_is_named_and_quotes_nothing() -> None:
+    (mistake,) = mistakes({"name": "a-secret"}, ClassModel(Raises))
+
+    assert mistake == ((), "internal", f"the model {__name__}:Raises raised KeyError on this: a mistake in the model")
+
+
+def test_bytes_that_were_put_together_are_judged_and_written_again() -> None:
+    model = ClassModel(House)
+    body = model.compile({"name": "x", "tags": ["b", "a"]}, ORIGINS).body
+
+    assert model.restated(body, {}) == body
+    assert model.restated(b'{"name":"x","tags":["b","a"]}', {}) == body
+    with pytest.raises(ModelMistakesError, match="expected at most 3, found 4"):
+        model.restated(b'{"name":"x","floors":4}', {})
+
+
+def test_the_validator_of_bytes_that_were_put_together_is_quoted_without_known_secrets() -> None:
+    digest = keyed_digest(b"pepper", "from-outside")
+    body = canonical.encode({"key": {"digest": digest, "ref": None}, "text": "from-outside"})
+
+    with pytest.raises(ModelMistakesError, match=r"never <secret>$"):
+        ClassModel(Revealing).restated(body, {digest: "from-outside"})
+    with pytest.raises(ModelMistakesError, match="raised NexusError"):
+        ClassModel(Revealing).restated(body, {})
 
 
 JSON = st.recursive(
@@ -251,7 +388,7 @@ def test_claims_and_references_are_found_at_any_depth() -> None:
     ]
     assert [one.path for one in compiled.facts.claims] == [("key",), ("inner", 0, "key")]
     assert model.targets() == {"targets", "others"}
-    assert model.examine(compiled.body, UNRESOLVED) == compiled.facts
+    assert model.examine(compiled.body, Known({})) == compiled.facts
 
 
 def test_secrets_are_stored_by_reference_and_digest_and_only_some_travel() -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from nexus_supervisor.errors import ConflictError, RejectedError
-from nexus_supervisor.supervisor.listeners import bind
+from nexus_supervisor.supervisor.listeners import bind, bound
 
 
 def test_the_address_names_the_port_that_was_given() -> None:
@@ -16,6 +16,16 @@ def test_the_address_names_the_port_that_was_given() -> None:
         assert listener.port > 0
         assert listener.address == f"127.0.0.1:{listener.port}"
         assert listener.socket.getsockname() == ("127.0.0.1", listener.port)
+
+
+def test_an_empty_address_listens_on_nothing_whatever_the_port() -> None:
+    assert bound("", 8080) == ()
+
+
+def test_an_address_of_the_settings_has_one_listener() -> None:
+    (listener,) = bound("127.0.0.1", 0)
+    with listener:
+        assert listener.address == f"127.0.0.1:{listener.port}"
 
 
 def test_a_connection_to_it_is_accepted() -> None:

@@ -64,10 +64,12 @@ def leave(agent):
 M = TypeVar("M")
 
 
-def a_content(items: Mapping[str, Mapping[str, Any]], application: Mapping[str, Any] | None = None) -> Content:
-    """Make content with one live section of items and the application's own keys of [daemon]."""
+def a_content(
+    items: Mapping[str, Mapping[str, Any]], application: Mapping[str, Any] | None = None, **supervisor: Any
+) -> Content:
+    """Make content with one live section of items, the application's own keys of [daemon], and some of [supervisor]."""
     section = {"name": "items", "files": "items/*.toml", "apply": "live", "model": "shop:Item"}
-    tables = {"daemon": dict(application or {}), "supervisor": {"section": [section]}}
+    tables = {"daemon": dict(application or {}), "supervisor": {"section": [section], **supervisor}}
     return Content({"daemon": _section("restart", tables), "items": _section("live", items)})
 
 
@@ -173,10 +175,12 @@ class Worker:
             "log_format": "text",
             "hooks": "",
             "threads": 1,
+            "max_snapshot_seconds": None,
             "pepper": PEPPER,
         }
         self.push = 0
-        self.wire.send(Start(**(start | fields)), [site.listener.fileno(), site.counters])
+        said = Start(**(start | fields))
+        self.wire.send(said, [*[site.listener.fileno() for _ in said.listeners], site.counters])
 
     def __enter__(self) -> Self:
         return self
