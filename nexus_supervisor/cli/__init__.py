@@ -20,12 +20,14 @@ __all__ = ["main"]
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check:check", "Validate a directory without touching anything."),
+    "diff": ("diff:diff", "Show what differs between two versions, or one and the directory."),
     "events": ("events:events", "Show the notices of the running supervisor."),
     "init": ("init:init", "Make a runnable directory with keys and examples."),
     "keygen": ("keys:keygen", "Make the keys of an existing directory."),
     "push": ("rollout:push", "Apply what the directory holds now and wait for the verdict."),
     "restart": ("rollout:restart", "Replace every worker and apply what is held."),
     "run": ("run:run", "Run the daemon in the foreground."),
+    "schema": ("schema:schema", "Print or write JSON Schema, by which editors complete and check."),
     "status": ("status:status", "Show what runs, what is held and what was refused."),
     "stop": ("rollout:stop", "Drain and end the running supervisor."),
     "verify": ("keys:verify", "Check every stored version, signature and record."),

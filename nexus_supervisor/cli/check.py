@@ -23,12 +23,13 @@ from nexus_supervisor.errors import RejectedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check"]
+__all__ = ["ENVIRONMENT", "NOT_THERE", "check", "pepper_of"]
 
 ENVIRONMENT = "environment"
 """Where a problem is that no file holds."""
 
 NOT_THERE = "expected a directory, found nothing: name the one that holds daemon.toml"
+"""What is wrong where there is no directory."""
 
 
 @click.command
@@ -41,7 +42,7 @@ def check(directory: Path, *, as_json: bool) -> None:
     """
     overrides, mistakes = overrides_from_environment(os.environ)
     problems = tuple(Problem(ENVIRONMENT, 0, one.key, one.code, one.message) for one in mistakes)
-    pepper = _pepper(directory)
+    pepper = pepper_of(directory)
     verdict = compile_once(directory, overrides, pepper) if directory.exists() else None
     if isinstance(verdict, Refused):
         problems += verdict.problems
@@ -74,7 +75,7 @@ def _document(digest: str | None, problems: tuple[Problem, ...], warnings: tuple
     }
 
 
-def _pepper(directory: Path) -> bytes | None:
+def pepper_of(directory: Path) -> bytes | None:
     """Return the directory's pepper, or None where no keys are yet, for example in a repository.
 
     Secrets are then hashed under a random one, so the digest means nothing and isn't shown.

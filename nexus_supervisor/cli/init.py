@@ -28,12 +28,12 @@ BAKE_SECONDS = 2.0
     default=DEFAULT_PROGRAM,
     show_default=True,
     metavar="NAME",
-    help="The worker program that the examples are for: gateway, asgi, hello, or your own as MODULE:ATTR.",
+    help="The worker program that the examples are for: gateway, asgi, wsgi, jobs, hello, or your own as MODULE:ATTR.",
 )
 def init(directory: Path, *, program: str) -> None:
     """Make a runnable directory with keys and examples.
 
-    Nothing is ever overwritten.
+    The examples are made for one worker program. Nothing is ever overwritten.
     """
     scaffold(directory, program, BAKE_SECONDS)
     terminal.say(f"{directory} is ready. Run it with: {invocation('run', directory)}")

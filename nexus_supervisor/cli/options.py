@@ -26,20 +26,26 @@ _WHICH = "The directory; default: $NEXUS_HOME, else '.'."
 _WHICH_TO_MAKE = "The directory to make; default: $NEXUS_HOME."
 
 
-def with_directory(*, required: bool = False) -> Callable[[Command], Callable[..., Any]]:
-    """Give a command its ``directory``, as an argument or by ``-d``; with ``required`` it must be named."""
+def with_directory(*, required: bool = False, argument: bool = True) -> Callable[[Command], Callable[..., Any]]:
+    """Give a command its ``directory``, as an argument or by ``-d``; with ``required`` it must be named.
+
+    Without ``argument`` only ``-d`` names it: for commands whose arguments are something else.
+    """
 
     def decorate(command: Command) -> Callable[..., Any]:
         @functools.wraps(command)
-        def with_chosen(*arguments: Any, dir_option: Path | None, dir_argument: Path | None, **options: Any) -> Any:
+        def with_chosen(
+            *arguments: Any, dir_option: Path | None, dir_argument: Path | None = None, **options: Any
+        ) -> Any:
             directory = _chosen(dir_argument, dir_option, required=required)
             return command(*arguments, directory=directory, **options)
 
         about = _WHICH_TO_MAKE if required else _WHICH
         option = click.option("-d", "--dir", "dir_option", metavar="DIR", type=_PATH, help=about)
-        shown = "DIR" if required else "[DIR]"
-        argument = click.argument("dir_argument", metavar=shown, type=_PATH, required=False)
-        wrapped: Callable[..., Any] = argument(option(with_chosen))
+        wrapped: Callable[..., Any] = option(with_chosen)
+        if argument:
+            shown = "DIR" if required else "[DIR]"
+            wrapped = click.argument("dir_argument", metavar=shown, type=_PATH, required=False)(wrapped)
         return wrapped
 
     return decorate

@@ -28,11 +28,13 @@ DEFAULT_BIND = "127.0.0.1"
 DEFAULT_PORT = 8080
 DAEMON_FILE = "daemon.toml"
 JOURNAL = "state/journal"
+_SHOP = "the price follows from knobs/main.toml, as it is at this moment"
 _ANSWERS = {
-    "asgi": "the text of greetings/world.toml, as it is at this moment",
-    "hello": "Nexus-Config-Version rises with each change of greetings/world.toml",
+    "asgi": ("-s", "/?name=you", _SHOP),
+    "hello": ("-si", "/", "Nexus-Config-Version rises with each change of knobs/main.toml"),
+    "wsgi": ("-s", "/?name=you", _SHOP),
 }
-"""What is to be seen at / where a program of ours answers there."""
+"""Where programs of ours answer: options of curl, what to ask for, and what is to be seen."""
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
 _MAX_PORT = 65_535
@@ -61,8 +63,12 @@ class _Address(click.ParamType[tuple[str, int]]):
 @click.option(
     "-b", "--bind", "address", type=_Address(), metavar="HOST:PORT", help="Where to listen; port 0: any that is free."
 )
-@click.option("--program", metavar="NAME", help="The worker program: gateway, asgi, hello, or your own as MODULE:ATTR.")
-@click.option("--app", metavar="MODULE:ATTR", help="The application that program asgi serves.")
+@click.option(
+    "--program",
+    metavar="NAME",
+    help="The worker program: gateway, asgi, wsgi, jobs, hello, or your own as MODULE:ATTR.",
+)
+@click.option("--app", metavar="MODULE:ATTR", help="What program asgi or wsgi serves, or program jobs calls.")
 @click.option("--allow-unsigned", is_flag=True, help="Start with signing off on a directory that was signed.")
 def run(
     directory: Path,
@@ -132,9 +138,13 @@ def _introduce(directory: Path, program: str, daemon: dict[str, Any]) -> None:
         body = """-H 'Content-Type: application/json' -d '{"content": "hello"}'"""
         terminal.say(f"  curl -s {key} {body} {base}/inbound/{source}")
     if program in _ANSWERS:
-        terminal.say(f"  curl -si {base}/   # {_ANSWERS[program]}")
+        options, question, seen = _ANSWERS[program]
+        terminal.say(f"  curl {options} '{base}{question}'   # {seen}")
+    elif program == "jobs":
+        log = shell_quoted(directory / "data" / "jobs.log")
+        terminal.say(f"  tail -F {log}   # each line follows from knobs/main.toml")
     elif program != DEFAULT_PROGRAM:
-        terminal.say(f"  # what it answers is up to {program}; a request sees greetings/*.toml as current().greetings")
+        terminal.say(f"  # what it does is up to {program}; it sees knobs/*.toml as current().knobs")
     terminal.say(f"  {invocation('status', directory)}")
 
 

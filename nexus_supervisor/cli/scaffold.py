@@ -1,7 +1,7 @@
-"""A new directory: example files, keys and demo tokens, in a place where nothing is overwritten.
+"""A new directory: example files, their schemas, keys and demo tokens, in a place where nothing is overwritten.
 
 Decided here: which files a new directory gets, and that it gets all of them or none. Not decided here: what the files
-say (``templates/``) and how keys are made (``supervisor/keys.py``).
+say (``templates/``), how keys are made (``supervisor/keys.py``) and what a schema says (``compiler/``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nexus_supervisor.cli.schema import FOLDER as SCHEMAS
+from nexus_supervisor.cli.schema import put_schemas
+from nexus_supervisor.compiler.describe import described
 from nexus_supervisor.core.spelling import suggestion
-from nexus_supervisor.errors import ConflictError, DirectoryError, UsageError
+from nexus_supervisor.errors import ConflictError, DirectoryError, RejectedError, UsageError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -28,7 +31,7 @@ __all__ = ["demo_keys", "scaffold"]
 DEFAULT_PROGRAM = "gateway"
 _ANY_PROGRAM = "program"
 _PROGRAM_GROUP = "nexus_supervisor.workers"
-_MADE_BESIDE_TEMPLATES = ("keys", "compiled", "state")
+_MADE_BESIDE_TEMPLATES = ("keys", "compiled", "state", SCHEMAS)
 _OWN_PROGRAM = re.compile(r"[\w.]+:[\w.]+", re.ASCII)
 _DEMO_KEY = re.compile(r"file:keys/(demo-[a-z0-9_-]+\.key)")
 
@@ -46,6 +49,7 @@ def scaffold(directory: Path, program: str, bake_seconds: float) -> None:
     try:
         _write(template, draft, {"@BAKE_SECONDS@": f"{bake_seconds:g}", "@PROGRAM@": program})
         _make_keys(draft)
+        _make_schemas(draft)
         _put_all(draft, directory)
     finally:
         shutil.rmtree(draft)
@@ -131,3 +135,12 @@ def _make_keys(draft: Path) -> None:
         descriptor = os.open(draft / "keys" / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"nxs_{secrets.token_urlsafe(32)}\n")
+
+
+def _make_schemas(draft: Path) -> None:
+    """Write the schemas that the first lines of the examples name."""
+    found = described(draft, {})
+    if found.problems:
+        message = "the examples can't be described: a module of theirs is not the one that is imported"
+        raise RejectedError(message, found.problems)
+    put_schemas(draft, found.documents)

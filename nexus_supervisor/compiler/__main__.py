@@ -1,21 +1,18 @@
 """The compiler process: ``python -m nexus_supervisor.compiler FD``, one message in, one answer out.
 
-Decided here: the limits that the process sets itself, and that nothing which a file or a model does ends the loop.
-Not decided here: the answers (``compile.py``). EOF on the socket ends it with 0.
+Decided here: that nothing which a file or a model does ends the loop. Not decided here: the answers (``compile.py``)
+and what the process may use (``limits.py``). EOF on the socket ends it with 0.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import resource
-import signal
-import socket
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.compiler.compile import Answer, Compiler
+from nexus_supervisor.compiler.limits import set_limits, settle
 from nexus_supervisor.core.compilation import FROM_COMPILER, TO_COMPILER, Adopt, Adopted, Begin, Look, Refused
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import NexusError, ProtocolError
@@ -23,7 +20,6 @@ from nexus_supervisor.wire import Wire, close_all, inline_or_beside, open_sealed
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.compilation import FromCompiler, ToCompiler
-    from nexus_supervisor.core.options import LimitSettings
 
 __all__ = ["main", "serve"]
 
@@ -32,12 +28,7 @@ _MAX_PAYLOAD_BYTES = 1 << 30
 
 def main(arguments: list[str]) -> int:
     """Serve on the descriptor that the command line names; return the exit code."""
-    connection = socket.socket(fileno=int(arguments[0]))
-    connection.set_inheritable(False)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGIO):
-        signal.signal(number, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.dont_write_bytecode = True
+    connection = settle(arguments)
     try:
         serve(Wire(connection, TO_COMPILER, FROM_COMPILER))
     except NexusError as error:
@@ -84,7 +75,7 @@ def _look(compiler: Compiler, message: Look) -> Answer:
         compiler.forget()
         text = "the compiler ran out of memory: raise supervisor.limits.compile_memory_mb, or make files smaller"
         return _internal(message.ticket, Problem("", 0, "supervisor.limits.compile_memory_mb", "limit", text))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the loop goes on whatever a look meets
+    except BaseException as error:  # noqa: BLE001 - the loop goes on whatever a look meets
         compiler.forget()
         text = f"the compiler failed with {type(error).__name__} at {_place(error)}: please report this"
         return _internal(message.ticket, Problem("", 0, "", "internal", text))
@@ -130,18 +121,6 @@ def _send(wire: Wire[ToCompiler, FromCompiler], answer: Answer) -> None:
         wire.send(message, descriptors)
     finally:
         close_all(descriptors)
-
-
-def set_limits(limits: LimitSettings) -> None:
-    """Bound memory, and the processor time from now on; only the soft limits, so that they can be set again."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = math.ceil(used.ru_utime + used.ru_stime) + limits.compile_cpu_seconds
-    for kind, wanted in (
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_AS, limits.compile_memory_mb << 20),
-    ):
-        _, most = resource.getrlimit(kind)
-        resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 if __name__ == "__main__":

@@ -89,11 +89,11 @@ def resolve_again(
     for section, part in content.sections.items():
         if section == BUILT_IN or section not in models:
             continue
-        fresh = survey.fresh_sheets(section)
+        fresh = survey.fresh_items(section)
         for name, entry in part.entries.items():
-            sheet = fresh.get(name)
-            if sheet is not None and sheet.entry is not None and sheet.entry.digest == entry.digest:
-                reissue.take(sheet.secrets, sheet.environment)
+            item = fresh.get(name)
+            if item is not None and item.entry is not None and item.entry.digest == entry.digest:
+                reissue.take(item.secrets, item.environment)
                 continue
             try:
                 models[section].examine(entry.body, reissue)

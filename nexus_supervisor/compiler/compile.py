@@ -3,7 +3,8 @@
 Decided here: which content the directory wants, what of it can go live now, and what must be revoked although other
 files are broken. Not decided here: what a verdict leads to (the supervisor's fleet), how messages travel
 (``__main__.py``), and the parts: files (``survey.py``), what fits together (``crosscheck.py``), what is held
-(``core/changes.py``).
+(``core/changes.py``, ``merging.py``), what is gone (``removal.py``), what the application objects to
+(``validation.py``).
 """
 
 from __future__ import annotations
@@ -11,36 +12,36 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.compiler.adopted import Running, resolve_again
-from nexus_supervisor.compiler.crosscheck import CrossCheck, broken_by_removal
 from nexus_supervisor.compiler.daemonfile import DaemonFile, DaemonFileReader, cpu_count, settings_of
-from nexus_supervisor.compiler.lines import Lines
+from nexus_supervisor.compiler.evidence import HOOKS_KEY, Gatherer, unplaced
+from nexus_supervisor.compiler.merging import restart_fields, settled
 from nexus_supervisor.compiler.outcome import bounded, listed, live_keys, secrets_of
 from nexus_supervisor.compiler.reading import TroubleError
-from nexus_supervisor.compiler.survey import Survey
+from nexus_supervisor.compiler.removal import broken_by_removal, doubtful, gone, without
 from nexus_supervisor.compiler.tree import Tree
+from nexus_supervisor.compiler.validation import Validation
 from nexus_supervisor.core import canonical, delta
-from nexus_supervisor.core.changes import BUILT_IN, hold, pin
+from nexus_supervisor.core.changes import hold, pin
 from nexus_supervisor.core.codec import pack, unpack
 from nexus_supervisor.core.compilation import Adopted, FromCompiler, Refused, Seen
-from nexus_supervisor.core.content import Content, Section
+from nexus_supervisor.core.content import EMPTY, Content
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.settings import START_KEYS, Settings, parse
-from nexus_supervisor.models.importing import LoadError
-from nexus_supervisor.models.loading import PlainModel, load_model
-from nexus_supervisor.models.secrets import Origins, Reissue
+from nexus_supervisor.models.secrets import Known, Origins, Reissue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from nexus_supervisor.compiler.shelf import Shelf
+    from nexus_supervisor.compiler.evidence import Evidence
+    from nexus_supervisor.compiler.removal import Gone
     from nexus_supervisor.core.compilation import Adopt, Begin, Look
-    from nexus_supervisor.core.content import Entries
-    from nexus_supervisor.core.settings import SectionSpec
-    from nexus_supervisor.models.loading import EntryModel
+    from nexus_supervisor.core.settings import SupervisorSettings
+    from nexus_supervisor.models.hooks import Objection
 
 __all__ = ["Answer", "Compiler"]
 
@@ -55,22 +56,6 @@ class Answer:
     secrets: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    """Hold what one look found: by the wanted declaration of sections, and by the one that runs."""
-
-    daemon: DaemonFile
-    survey: Survey
-    running: Survey
-    problems: list[Problem]
-    check_running: CrossCheck
-
-    @property
-    def parsed(self) -> int:
-        """Return how many files of sections were parsed."""
-        return self.survey.parsed + (0 if self.running is self.survey else self.running.parsed)
-
-
 class Compiler:
     """Know one directory and what runs; answer looks at it."""
 
@@ -82,8 +67,8 @@ class Compiler:
         self._daemon = DaemonFileReader(self._overrides, self._origins)
         self._settings: Settings | None = None
         self._settings_running: Settings | None = None
-        self._surveys: dict[Any, Survey] = {}
-        self._models: dict[str, EntryModel] = {}
+        self._gatherer = Gatherer(self._origins)
+        self._validation = Validation()
 
     @property
     def settings(self) -> Settings:
@@ -92,7 +77,8 @@ class Compiler:
 
     def forget(self) -> None:
         """Forget what was read, but not what runs: the next look reads everything."""
-        self._surveys.clear()
+        self._gatherer.forget()
+        self._validation.forget()
         self._daemon = DaemonFileReader(self._overrides, self._origins)
 
     def adopt(self, message: Adopt, payload: bytes | memoryview | None, secrets: memoryview | None) -> Answer:
@@ -113,12 +99,10 @@ class Compiler:
                 settings = self._settings_by(daemon)
                 if settings is None:
                     return _refusal(message.ticket, daemon.problems)
-                evidence = self._gather(tree, message.hints, daemon, settings)
+                evidence = self._gatherer.gather(tree, message.hints, daemon, (settings, self._settings_running))
                 if not tree.folder("").current:
                     return _refusal(message.ticket, (Problem(".", 0, "", "unstable", _SWAPPED),))
-                if evidence.problems:
-                    return self._refused(message.ticket, evidence)
-                return self._seen(message, evidence)
+                return self._judged(message, evidence)
         except TroubleError as trouble:
             return _refusal(message.ticket, (Problem(".", 0, "", trouble.code, trouble.message),))
 
@@ -131,110 +115,51 @@ class Compiler:
             self._origins.max_bytes = settings.supervisor.limits.max_secret_bytes
         return settings
 
-    def _gather(self, tree: Tree, hints: Iterable[str] | None, daemon: DaemonFile, settings: Settings) -> _Evidence:
-        survey, problems = self._survey(settings, daemon)
-        survey.look(tree, hints)
-        running = self._survey_running(tree, hints, survey, settings)
-        check = CrossCheck(survey.shelves, survey.models, Lines(tree, survey).line)
-        check_running = check
-        if running is not survey:
-            check_running = CrossCheck(running.shelves, running.models, Lines(tree, running).line)
-        found = [*daemon.problems, *problems, *survey.problems, *check.files()]
-        return _Evidence(daemon, survey, running, found, check_running)
+    def _judged(self, message: Look, evidence: Evidence) -> Answer:
+        """Return the verdict on files of which each was looked at, by itself and beside the others."""
+        problems = evidence.problems
+        settings = self.settings.supervisor
+        if (reason := self._validation.load(settings.hooks)) is not None:
+            problems.append(evidence.daemon.problem(HOOKS_KEY, "value", reason))
+        wanted = evidence.content if not problems else EMPTY
+        if not problems and not message.bare and self._validation.asks(settings.hooks):
+            secrets = secrets_of(wanted, evidence.survey, evidence.daemon, self._running)
+            problems += self._objections(settings, wanted, secrets, partial(evidence.placed, evidence.lines))
+        return self._refused(message.ticket, evidence) if problems else self._seen(message, evidence, wanted)
 
-    def _survey(self, settings: Settings, daemon: DaemonFile | None) -> tuple[Survey, list[Problem]]:
-        """Return the survey of the sections that settings declare; problems where a model can't be loaded."""
-        supervisor = settings.supervisor
-        key = (supervisor.sections, supervisor.limits)
-        if key in self._surveys:
-            return self._surveys[key], []
-        problems: list[Problem] = []
-        models: dict[SectionSpec, EntryModel] = {}
-        for index, spec in enumerate(supervisor.sections):
-            try:
-                models[spec] = self._model(spec.model)
-            except LoadError as error:
-                models[spec] = PlainModel()
-                if daemon is not None:
-                    problems.append(daemon.problem(f"supervisor.section[{index}].model", "value", str(error)))
-        survey = Survey(models, self._origins, supervisor.limits)
-        if not problems:
-            self._surveys[key] = survey
-        return survey, problems
-
-    def _model(self, path: str) -> EntryModel:
-        if path not in self._models:
-            self._models[path] = load_model(path)
-        return self._models[path]
-
-    def _survey_running(self, tree: Tree, hints: Iterable[str] | None, survey: Survey, wanted: Settings) -> Survey:
-        """Return the survey by the declaration that runs: another one only while a change of sections is held."""
-        settings = self._settings_running
-        if settings is None or settings.supervisor.sections == wanted.supervisor.sections:
-            self._surveys = {key: kept for key, kept in self._surveys.items() if kept is survey}
-            return survey
-        running, _ = self._survey(settings, None)
-        running.look(tree, hints)
-        return running
-
-    def _gone(self, survey: Survey) -> dict[str, tuple[str, ...]]:
-        """Return, by section, the live entries of what runs that no file has any more."""
-        gone = {name: shelf.gone(running) for name, shelf, running in self._shelves(survey)}
-        return {name: names for name, names in gone.items() if names}
-
-    def _doubtful(self, survey: Survey) -> dict[str, tuple[str, ...]]:
-        """Return, by section, the live entries of what runs that only files which can't be read may hold."""
-        doubtful = {name: shelf.doubtful(running) for name, shelf, running in self._shelves(survey)}
-        return {name: names for name, names in doubtful.items() if names}
-
-    def _shelves(self, survey: Survey) -> Iterator[tuple[str, Shelf, Entries]]:
-        """Yield each live section that could be read, with what runs of it."""
-        for name, section in self._running.content.sections.items():
-            found = survey.sections.get(name)
-            if section.apply == "live" and found is not None and found.trouble is None:
-                yield name, found.shelf, section.entries
-
-    def _less(self, gone: Mapping[str, tuple[str, ...]]) -> Content:
-        """Return what runs without some entries."""
-        sections = dict(self._running.content.sections)
-        for name, names in gone.items():
-            sections[name] = Section(sections[name].apply, sections[name].entries.changed((), names))
-        return Content(sections)
-
-    def _refused(self, ticket: int, evidence: _Evidence) -> Answer:
-        gone = self._gone(evidence.running)
-        remains = list(broken_by_removal(self._running.content, gone, evidence.running.models))
+    def _refused(self, ticket: int, evidence: Evidence) -> Answer:
+        running = self._running
+        names = gone(running.content, evidence.running)
+        content, remains = self._left(names, evidence)
         unstable = all(problem.code == "unstable" for problem in evidence.problems)
         most = self.settings.supervisor.limits.max_problems
         revoked = payload = None
-        if gone and not remains:
-            content = self._less(gone)
-            self._running.remember(content, self._running.secrets)
+        if names and not remains:
+            running.remember(content, running.secrets)
             revoked, payload = content.digest, self._payload(content)
         return Answer(
             Refused(
                 ticket,
                 bounded(evidence.problems, most),
                 unstable,
-                listed(gone),
+                listed(names),
                 revoked,
                 payload,
                 payload_beside=False,
                 remains=bounded(remains, most),
-                doubtful=listed(self._doubtful(evidence.running)),
+                doubtful=listed(doubtful(running.content, evidence.running)),
             )
         )
 
-    def _seen(self, message: Look, evidence: _Evidence) -> Answer:
-        wanted = _content(evidence.daemon, evidence.survey)
-        gone = self._gone(evidence.running)
+    def _seen(self, message: Look, evidence: Evidence, wanted: Content) -> Answer:
+        names = gone(self._running.content, evidence.running)
         effective, held, blocked = wanted, tuple[str, ...](), list[Problem]()
         if message.whole:
             effective, held = pin(self._running.content, wanted, START_KEYS)
         elif self._running.content.sections:
-            effective, held, blocked = self._split(wanted, evidence, gone)
+            effective, held, blocked = self._split(wanted, evidence, names)
         if message.bare:
-            effective, blocked = self._only_less(gone, evidence)
+            effective, blocked = self._left(names, evidence)
         secrets = secrets_of(effective, evidence.running, evidence.daemon, self._running)
         self._running.remember(effective, secrets)
         return Answer(
@@ -247,7 +172,7 @@ class Compiler:
                 secrets_beside=False,
                 held=listed({"": held}),
                 blocked=bounded(blocked, self.settings.supervisor.limits.max_problems),
-                gone=listed(gone),
+                gone=listed(names),
                 warnings=bounded(evidence.daemon.warnings, self.settings.supervisor.limits.max_problems),
                 environment=tuple(sorted(evidence.daemon.environment | evidence.running.environment)),
                 files=evidence.survey.files + 1,
@@ -257,7 +182,7 @@ class Compiler:
         )
 
     def _split(
-        self, wanted: Content, evidence: _Evidence, gone: Mapping[str, tuple[str, ...]]
+        self, wanted: Content, evidence: Evidence, names: Gone
     ) -> tuple[Content, tuple[str, ...], list[Problem]]:
         """Return what can go live now, the keys that are held, and why live changes can't go on without those.
 
@@ -265,33 +190,69 @@ class Compiler:
         """
         running = self._running.content
         if evidence.running is not evidence.survey:
-            wanted = _content(evidence.daemon, evidence.running)
-        effective, held = hold(running, wanted, live_keys(self._overrides))
+            wanted = evidence.content_as_declared
+        fields = restart_fields(evidence.running.models)
+        effective, held = hold(running, wanted, live_keys(self._overrides), fields)
         if not held or effective.digest == running.digest:
             return effective, held, []
-        blocked = self._blocked(effective, evidence)
-        if not blocked:
-            return effective, held, []
-        effective, remains = self._only_less(gone, evidence)
-        return effective, held, blocked + remains
+        effective, blocked = self._beside_held(effective, wanted, evidence)
+        if blocked:
+            effective, remains = self._left(names, evidence)
+            blocked = [*blocked, *remains]
+        return effective, held, blocked
 
-    def _only_less(self, gone: Mapping[str, tuple[str, ...]], evidence: _Evidence) -> tuple[Content, list[Problem]]:
-        """Return what runs less the entries that are gone, or what runs and why it is not valid without them."""
-        running = self._running.content
-        remains = list(broken_by_removal(running, gone, evidence.running.models))
-        return (running if remains else self._less(gone)), remains
+    def _left(self, names: Gone, evidence: Evidence) -> tuple[Content, list[Problem]]:
+        """Return what runs less the entries that are gone, or what runs and why it is not valid without them.
 
-    def _blocked(self, effective: Content, evidence: _Evidence) -> list[Problem]:
-        """Return why live changes can't go on while others are held; the setting that runs decides, not a new one."""
-        settings = self._settings_running or self.settings
-        if settings.supervisor.on_restart_required == "hold":
+        Hooks that can't be loaded any more stop no revocation.
+        """
+        running = self._running
+        if not names:
+            return running.content, []
+        settings = (self._settings_running or self.settings).supervisor
+        content = without(running.content, names)
+        remains = list(broken_by_removal(running.content, names, evidence.running.models, Known(running.secrets)))
+        if not remains and self._validation.load(settings.hooks) is None:
+            remains = self._objections(settings, content, running.secrets, unplaced)
+        return (running.content if remains else content), remains
+
+    def _beside_held(self, effective: Content, wanted: Content, evidence: Evidence) -> tuple[Content, list[Problem]]:
+        """Return what can go live while changes are held, and why nothing can.
+
+        The settings that run decide, not new ones.
+        """
+        settings = (self._settings_running or self.settings).supervisor
+        if settings.on_restart_required == "hold":
             key = "supervisor.on_restart_required"
             message = "live changes wait for the held ones, because this is hold: restart to apply all of them"
-            return [evidence.daemon.problem(key, "value", message)]
-        problems = list(evidence.check_running.content(effective))
-        if evidence.running is not evidence.survey:
-            problems += [*evidence.running.problems, *evidence.check_running.files()]
-        return problems
+            return effective, [evidence.daemon.problem(key, "value", message)]
+        running, survey, lines = self._running, evidence.running, evidence.lines_running
+        secrets = {**survey.secrets, **running.secrets}
+        effective, problems = settled(effective, (running.content, wanted), survey.models, secrets, lines.problem)
+        if not problems:
+            problems += evidence.check_running.content(effective, Known(secrets))
+        if survey is not evidence.survey:
+            problems += [*survey.problems, *evidence.check_running.files()]
+        if (reason := self._validation.load(settings.hooks)) is not None:
+            problems.append(evidence.daemon.problem(HOOKS_KEY, "value", reason))
+        if not problems:
+            problems = self._objections(
+                settings,
+                effective,
+                secrets_of(effective, survey, evidence.daemon, running),
+                partial(evidence.placed, lines),
+            )
+        return effective, problems
+
+    def _objections(
+        self,
+        settings: SupervisorSettings,
+        content: Content,
+        secrets: Mapping[str, str],
+        placed: Callable[[Objection], Problem],
+    ) -> list[Problem]:
+        """Return what the application's own hook says against a content."""
+        return [placed(one) for one in self._validation.objections(settings, content, secrets)]
 
     def _payload(self, content: Content) -> bytes | None:
         """Return the encoded delta from what runs, or None where it is the same content."""
@@ -301,7 +262,7 @@ class Compiler:
     def _resolved(self, ticket: int) -> Answer:
         """Resolve every reference of what runs again."""
         running = self._running
-        survey, _ = self._survey(self.settings, None)
+        survey, _ = self._gatherer.survey(self.settings, None)
         literals = dict(running.secrets)
         with suppress(TroubleError), Tree(self._directory) as tree:  # the next look says what is wrong with DIR
             survey.look(tree, None)
@@ -321,9 +282,3 @@ def _refusal(ticket: int, problems: tuple[Problem, ...]) -> Answer:
     """Return that nothing can be told about the entries: nothing is gone."""
     unstable = all(problem.code == "unstable" for problem in problems)
     return Answer(Refused(ticket, problems, unstable, (), None, None, payload_beside=False, remains=()))
-
-
-def _content(daemon: DaemonFile, survey: Survey) -> Content:
-    """Return the content that daemon.toml and the files of all sections make."""
-    sections = {name: Section(shelf.spec.apply, shelf.entries) for name, shelf in survey.shelves.items()}
-    return Content(({BUILT_IN: daemon.section} if daemon.section is not None else {}) | sections)

@@ -1,7 +1,7 @@
 """Cross-checks: whether the entries of a content fit together.
 
 Decided here: that names and unique values are unique, and that every reference names an entry. Not decided here: what
-an entry claims and refers to (``models/marked.py``) and what a problem leads to (``verdict.py``).
+an entry claims and refers to (``models/marked.py``) and what a problem leads to (``compile.py``).
 
 Files are checked by the indexes of their shelves. A content in which a change is held differs from the files in some
 entries: those are looked at as they are stored.
@@ -12,24 +12,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nexus_supervisor.compiler.layout import name_key
 from nexus_supervisor.compiler.sheets import dotted
 from nexus_supervisor.compiler.shelf import claim_key
 from nexus_supervisor.compiler.tree import shown
 from nexus_supervisor.core.content import Entries
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.spelling import suggestion
-from nexus_supervisor.models.loading import UNRESOLVED
 from nexus_supervisor.models.mistakes import ModelMistakesError, Path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nexus_supervisor.compiler.shelf import Shelf
+    from nexus_supervisor.compiler.shelf import Place, Shelf
     from nexus_supervisor.core.content import Content
     from nexus_supervisor.models.facts import Facts
     from nexus_supervisor.models.loading import EntryModel
+    from nexus_supervisor.models.secrets import SecretSource
 
-__all__ = ["CrossCheck", "Locate", "broken_by_removal"]
+__all__ = ["CrossCheck", "Locate", "not_an_entry"]
 
 Locate = Callable[[str, Path], int]
 """Find the line of a key in the file of a path; 0 where it can't be told."""
@@ -59,14 +60,17 @@ class CrossCheck:
                     ending = _meant(name, names[section]) if section in names else ": there is no such section"
                     yield from self._dangling(shelf, (section, name), ending, without=())
 
-    def content(self, content: Content) -> Iterator[Problem]:
-        """Yield what doesn't fit together in a content that differs from valid files only by what is held."""
+    def content(self, content: Content, source: SecretSource) -> Iterator[Problem]:
+        """Yield what doesn't fit together in a content that differs from valid files only by what is held.
+
+        ``source`` knows the secrets of the content.
+        """
         entries = {section: part.entries for section, part in content.sections.items()}
         for section, shelf in self._shelves.items():
             stored: dict[str, Facts | None] = {}
             for name, _, there in shelf.entries.differing(entries.get(section, _NOTHING)):
                 try:
-                    stored[name] = self._models[section].examine(there.body, UNRESOLVED) if there else None
+                    stored[name] = self._models[section].examine(there.body, source) if there else None
                 except ModelMistakesError as refused:
                     message = f"the entry {name}, as it runs, isn't valid any more: {refused}"
                     yield Problem(shown(shelf.path_of(name)), 0, f"{section}.{name}", "value", message)
@@ -78,13 +82,14 @@ class CrossCheck:
             yield from _stored_claims(shelf, stored)
 
     def _shared(self, shelf: Shelf) -> Iterator[Problem]:
-        """Yield a problem for each file that has the name or a unique value of another one."""
+        """Yield a problem for each entry that has the name or a unique value of another one."""
         for name in sorted(shelf.names.shared):
-            key = () if shelf.spec.name_from is None else (*_prefix(shelf), shelf.spec.name_from)
-            yield from self._twice([(path, key) for path in sorted(shelf.names.paths(name))], f"the name '{name}'")
+            places = shelf.names.places(name)
+            keys = [(place[0], name_key(shelf.spec, shelf.item(place).place)) for place in places]
+            yield from self._twice(keys, f"the name '{name}'")
         for claimed in sorted(shelf.claims.shared):
-            places = [(path, _claim_key(shelf, path, claimed)) for path in sorted(shelf.claims.paths(claimed))]
-            yield from self._twice(places, "a value")
+            places = shelf.claims.places(claimed)
+            yield from self._twice([(place[0], _claim_key(shelf, place, claimed)) for place in places], "a value")
 
     def _twice(self, places: list[tuple[str, Path]], words: str) -> Iterator[Problem]:
         first, first_key = places[0]
@@ -96,43 +101,23 @@ class CrossCheck:
     def _dangling(
         self, shelf: Shelf, target: tuple[str, str], ending: str, *, without: Collection[str]
     ) -> Iterator[Problem]:
-        """Yield a problem for each place in a file that names the entry, less the files of the names in ``without``."""
-        for path in sorted(shelf.references.paths(target)):
-            sheet = shelf.sheets[path]
-            if sheet.name in without:
+        """Yield a problem for each key in the files that names the entry, less the entries named in ``without``."""
+        for path, number in shelf.references.places(target):
+            item = shelf.item((path, number))
+            if item.name in without:
                 continue
-            for one in sheet.facts.references:
+            for one in item.facts.references:
                 if (one.section, one.name) == target:
-                    key = (*_prefix(shelf), *one.path)
-                    message = _expected(*target, ending)
+                    key = (*item.place, *one.path)
+                    message = not_an_entry(*target, ending)
                     yield Problem(shown(path), self._locate(path, key), dotted(key), "reference", message)
-
-
-def broken_by_removal(
-    content: Content, gone: Mapping[str, Collection[str]], models: Mapping[str, EntryModel]
-) -> Iterator[Problem]:
-    """Yield what keeps a content from being valid without some entries: others that refer to them."""
-    for section, part in content.sections.items():
-        model = models.get(section)
-        if model is None or not any(gone.get(target) for target in model.targets()):
-            continue
-        for name in sorted(part.entries.keys() - set(gone.get(section, ()))):
-            try:
-                facts = model.examine(part.entries[name].body, UNRESOLVED)
-            except ModelMistakesError as refused:
-                yield Problem("", 0, f"{section}.{name}", "value", f"this entry isn't valid any more: {refused}")
-                continue
-            for one in facts.references:
-                if one.name in gone.get(one.section, ()):
-                    message = _expected(one.section, one.name, ": it is gone, and this entry still needs it")
-                    yield Problem("", 0, f"{section}.{name}.{dotted(one.path)}", "reference", message)
 
 
 def _stored_references(shelf: Shelf, stored: _Stored, entries: Mapping[str, Entries]) -> Iterator[Problem]:
     for name, facts in stored.items():
         for one in facts.references if facts else ():
             if one.name not in entries.get(one.section, ()):
-                message = _expected(one.section, one.name, ": the change of this entry waits for a restart")
+                message = not_an_entry(one.section, one.name, ": the change of this entry waits for a restart")
                 yield Problem(shown(shelf.path_of(name)), 0, dotted(one.path), "reference", message)
 
 
@@ -141,24 +126,22 @@ def _stored_claims(shelf: Shelf, stored: _Stored) -> Iterator[Problem]:
     for name, facts in sorted(stored.items()):
         for claim in facts.claims if facts else ():
             key = claim_key(claim)
-            files = [path for path in shelf.claims.paths(key) if shelf.sheets[path].name not in stored]
+            files = [place[0] for place in shelf.claims.places(key) if shelf.item(place).name not in stored]
             if (other := min(files, default=taken.get(key))) is not None:
                 message = f"expected a value that no other entry has, found that of {shown(other)}, as it runs"
                 yield Problem(shown(shelf.path_of(name)), 0, dotted(claim.path), "duplicate", message)
             taken[key] = shelf.path_of(name)
 
 
-def _claim_key(shelf: Shelf, path: str, claimed: Any) -> Path:
-    """Return where in a file a claimed value is."""
-    found = (claim.path for claim in shelf.sheets[path].facts.claims if claim_key(claim) == claimed)
-    return (*_prefix(shelf), *next(found, ()))
+def _claim_key(shelf: Shelf, place: Place, claimed: Any) -> Path:
+    """Return where in a file a claimed value of an entry is."""
+    item = shelf.item(place)
+    found = (claim.path for claim in item.facts.claims if claim_key(claim) == claimed)
+    return (*item.place, *next(found, ()))
 
 
-def _prefix(shelf: Shelf) -> Path:
-    return () if shelf.spec.table is None else (shelf.spec.table,)
-
-
-def _expected(section: str, name: str, ending: str) -> str:
+def not_an_entry(section: str, name: str, ending: str) -> str:
+    """Return the sentence about a reference that names no entry."""
     return f"expected the name of an entry of {section}, found '{shown(name[:64])}'{ending}"
 
 

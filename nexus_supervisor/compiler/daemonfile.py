@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from nexus_supervisor.models.mistakes import Path
     from nexus_supervisor.models.secrets import Origins
 
-__all__ = ["DAEMON_FILE", "DaemonFile", "DaemonFileReader", "cpu_count", "settings_of", "stored_admin_token"]
+__all__ = [
+    "DAEMON_FILE",
+    "DaemonFile",
+    "DaemonFileReader",
+    "cpu_count",
+    "key_path",
+    "settings_of",
+    "stored_admin_token",
+]
 
 DAEMON_FILE = "daemon.toml"
 _TOKEN = "admin_token"  # noqa: S105 - the name of a setting
@@ -57,7 +65,7 @@ class DaemonFile:
 
     def problem(self, key: str, code: str, message: str) -> Problem:
         """Return a problem about a key of the file, with its line."""
-        return problems_at(DAEMON_FILE, [Mistake(_path(key), code, message)], positions(self.text))[0]
+        return problems_at(DAEMON_FILE, [Mistake(key_path(key), code, message)], positions(self.text))[0]
 
 
 class DaemonFileReader:
@@ -158,11 +166,11 @@ def _section(tables: Mapping[str, Any]) -> Section:
 
 
 def _placed(mistakes: Iterable[settings.Mistake]) -> list[Mistake]:
-    return [Mistake(_path(one.key), one.code, one.message) for one in mistakes]
+    return [Mistake(key_path(one.key), one.code, one.message) for one in mistakes]
 
 
-def _path(key: str) -> Path:
-    """Return the path that a dotted key of the settings names, such as ``supervisor.section[0].files``."""
+def key_path(key: str) -> Path:
+    """Return the path that a dotted key names, such as ``supervisor.section[0].files``."""
     return tuple(int(index) if index else name for name, index in _STEP.findall(key))
 
 

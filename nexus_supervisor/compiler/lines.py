@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.compiler.positions import Positions, positions
 from nexus_supervisor.compiler.reading import TroubleError, VanishedError
+from nexus_supervisor.compiler.sheets import dotted
+from nexus_supervisor.compiler.tree import shown
+from nexus_supervisor.core.problems import Problem
 
 if TYPE_CHECKING:
     from nexus_supervisor.compiler.survey import Survey
@@ -33,6 +36,16 @@ class Lines:
             self._found[path] = self._positions(path)
         found = self._found[path]
         return 0 if found is None else found.line(key)
+
+    def problem(self, section: str, name: str, key: Path, code: str, message: str) -> Problem:
+        """Return a problem about a key of an entry, with the file and line that write it where that is known."""
+        shelf = self._survey.shelves.get(section)
+        places = [] if shelf is None else shelf.names.places(name)
+        if shelf is None or not places:
+            text = ".".join(part for part in (shown(section), shown(name), dotted(key)) if part)
+            return Problem("", 0, text, code, message)
+        path, written = places[0][0], (*shelf.item(places[0]).place, *key)
+        return Problem(shown(path), self.line(path, written), dotted(written), code, message)
 
     def _positions(self, path: str) -> Positions | None:
         judged = next((shelf.sheets[path] for shelf in self._survey.shelves.values() if path in shelf.sheets), None)

@@ -83,22 +83,22 @@ def secrets_of(content: Content, survey: Survey, daemon: DaemonFile, running: Ru
     """Return the values, by digest, of every secret in a content that travels.
 
     Entries that are as their files hold them have the values that were resolved with the file; what is held has those
-    that run.
+    that run. An entry of which fields are held has some of both.
     """
     secrets: dict[str, str] = {}
     for name, shelf in survey.shelves.items():
         section = content.sections.get(name)
         if section is None:
             continue
-        for path in shelf.with_secrets:
-            sheet = shelf.sheets[path]
-            entry = section.entries.get(sheet.name or "")
-            if entry is not None and sheet.entry is not None and entry.digest == sheet.entry.digest:
-                secrets.update(sheet.secrets)
-        if running.secrets:
-            for _, _, there in shelf.entries.differing(section.entries):
-                if there is not None:
-                    secrets.update(_known(canonical.decode(there.body), running.secrets))
+        for place in shelf.with_secrets:
+            item = shelf.item(place)
+            entry = section.entries.get(item.name or "")
+            if entry is not None and item.entry is not None and entry.digest == item.entry.digest:
+                secrets.update(item.secrets)
+        for entry_name, _, there in shelf.entries.differing(section.entries):
+            if there is not None:
+                values = {**running.secrets, **shelf.secrets_of(entry_name)}
+                secrets.update(_known(canonical.decode(there.body), values) if values else {})
     secrets.update(_known(stored_admin_token(content), {**running.secrets, **daemon.secrets}))
     return secrets
 

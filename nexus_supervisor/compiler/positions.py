@@ -4,7 +4,7 @@ Decided here: the line of every key path, and the bounds that a file must keep b
 whether the file is valid (tomli says so); of an invalid one, the positions up to the mistake are known.
 
 One pass over the text, no recursion, linear time. Bounds are checked by counting first: a file without many brackets,
-dots or digits in a row can't break them.
+dots or digits in a row can't break them, nor can one of simple lines only, each of them whole by itself.
 """
 
 from __future__ import annotations
@@ -35,6 +35,20 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2}
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
 _MAX_CODE_POINT = 0x10FFFF
 _CONTEXT_CHARACTERS = 256
+
+_TEXT = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')"""
+_WORD = r"""[^\s"'\[\]{},#=]+"""
+_PART = rf"(?:[\w-]+|{_TEXT})"
+_SIMPLE_PARTS = 4
+_KEY = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART}){{0,{_SIMPLE_PARTS - 1}}}"
+_ITEMS = rf"\[(?:[ \t]*(?:{_TEXT}|{_WORD})[ \t]*(?:,|(?=\])))*[ \t]*\]"
+_SIMPLE = re.compile(
+    rf"[ \t]*(?:\[\[?[ \t]*{_KEY}[ \t]*\]\]?|{_KEY}[ \t]*=[ \t]*(?:{_TEXT}|{_WORD}(?: {_WORD})?|{_ITEMS}))?"
+    r"[ \t]*(?:#.*)?"
+)
+"""A line that opens nothing which it doesn't close: a header, or a key with a text, a word or a flat array."""
+_SIMPLE_DEPTH = 2 * _SIMPLE_PARTS + _SIMPLE_PARTS + 1
+"""As deep as simple lines lead: through a header with an index after each part, a key, and an array."""
 
 
 class LimitBrokenError(TroubleError):
@@ -91,7 +105,7 @@ def check_bounds(text: str, limits: LimitSettings) -> int:
     digits = re.search(rf"[0-9_]{{{limits.max_integer_digits + 1},}}", text)
     brackets = text.count("[") + text.count("{") > limits.max_depth
     dots = text.count(".") >= min(limits.max_key_parts, limits.max_depth)
-    if not (digits or brackets or dots):
+    if not (digits or brackets or dots) or (digits is None and _is_simple(text, limits)):
         return len(text)
     scanner = _Scanner(text, Positions(), limits)
     try:
@@ -100,6 +114,13 @@ def check_bounds(text: str, limits: LimitSettings) -> int:
         end = text.find("\n", scanner.at)
         return min(len(text) if end < 0 else end, scanner.at + _CONTEXT_CHARACTERS)
     return len(text)
+
+
+def _is_simple(text: str, limits: LimitSettings) -> bool:
+    """Say whether all lines are simple: then every one of them begins outside of texts and arrays."""
+    if limits.max_key_parts < _SIMPLE_PARTS or limits.max_depth < _SIMPLE_DEPTH:
+        return False
+    return all(map(_SIMPLE.fullmatch, text.split("\n")))
 
 
 def _check_lines(text: str, limits: LimitSettings) -> None:

@@ -1,63 +1,83 @@
 """Sheets: what one file of a section is, once it was read.
 
-Decided here: how a file becomes an entry, or problems with a line each. Not decided here: whether entries fit together
-(``crosscheck.py``) and which files are read (``survey.py``).
+Decided here: how a file becomes entries, or problems with a line each, and which entries need not be judged again. Not
+decided here: which tables of a file are entries (``layout.py``), whether entries fit together (``crosscheck.py``), and
+which files are read (``survey.py``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+from nexus_supervisor.compiler.layout import entries_of
 from nexus_supervisor.compiler.parsing import SyntaxTroubleError, parse
 from nexus_supervisor.compiler.positions import Positions, positions
 from nexus_supervisor.compiler.tree import shown
 from nexus_supervisor.core.content import Entry
 from nexus_supervisor.core.problems import Problem
-from nexus_supervisor.core.spelling import suggestion
 from nexus_supervisor.models.facts import NO_FACTS, Facts
-from nexus_supervisor.models.mistakes import MOST_MISTAKES, Mistake, ModelMistakesError, shortened
+from nexus_supervisor.models.loading import digest_of
+from nexus_supervisor.models.mistakes import MOST_MISTAKES, Mistake, ModelMistakesError, Path, shortened
 from nexus_supervisor.models.secrets import FileIdentity, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from nexus_supervisor.compiler.layout import Found
     from nexus_supervisor.compiler.reading import TroubleError
     from nexus_supervisor.core.options import LimitSettings
     from nexus_supervisor.core.sections import SectionSpec
-    from nexus_supervisor.models.loading import Compiled, EntryModel
-    from nexus_supervisor.models.mistakes import Path
+    from nexus_supervisor.models.loading import EntryModel
     from nexus_supervisor.models.secrets import Origins
 
-__all__ = ["Sheet", "SheetMaker", "broken", "dotted", "problems_at"]
+__all__ = ["Item", "Sheet", "SheetMaker", "broken", "dotted", "problems_at"]
 
-_NAME = re.compile(r"[a-z0-9_-]{1,64}")
-_NAME_WORDS = "expected a name of 1 to 64 lower-case letters, digits, _ and -"
+_DEEPEST = 2
+"""How many keys may lead to an entry: its table, and which of those."""
+
+_NOTHING: frozenset[Path] = frozenset()
+_NO_FILES: frozenset[tuple[str, FileIdentity | None]] = frozenset()
+_MOST_OF_A_FILE = 2 * (MOST_MISTAKES + 1)
+"""How many mistakes of a file are kept: those of one entry and those beside it are shortened each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """Hold what one file is: an entry, or problems; ``name`` is known for many a file that has problems."""
+class Item:
+    """Hold one entry of a file: where in it, its name, and what it was compiled to.
 
-    path: str
-    raw_digest: bytes
+    The name is known for many an entry that has problems, ``entry`` for none. ``written`` is the digest of the table as
+    it was written.
+    """
+
+    place: Path
     name: str | None
-    entry: Entry | None
-    problems: tuple[Problem, ...] = ()
+    entry: Entry | None = None
+    written: bytes = b""
     facts: Facts = NO_FACTS
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment: frozenset[str] = frozenset()
     files: Mapping[str, FileIdentity | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Hold what one file is: its entries in their order, and its problems; ``sure`` says that every name is known."""
+
+    path: str
+    raw_digest: bytes
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...] = ()
+    sure: bool = True
+    files: frozenset[tuple[str, FileIdentity | None]] = frozenset()
+
+
 def broken(path: str, trouble: TroubleError, raw_digest: bytes = b"") -> Sheet:
     """Return the sheet of a file that can't be read or parsed."""
     line = trouble.line if isinstance(trouble, SyntaxTroubleError) else 0
-    return Sheet(path, raw_digest, None, None, (Problem(shown(path), line, "", trouble.code, trouble.message),))
+    problem = Problem(shown(path), line, "", trouble.code, trouble.message)
+    return Sheet(path, raw_digest, (), (problem,), sure=False)
 
 
 def dotted(path: Path) -> str:
@@ -78,91 +98,68 @@ class SheetMaker:
     def __init__(self, spec: SectionSpec, model: EntryModel, origins: Origins, limits: LimitSettings) -> None:
         self.spec, self._model, self._origins, self._limits = spec, model, origins, limits
 
-    def secrets_moved(self, sheet: Sheet) -> bool:
-        """Say whether a file that a secret of the sheet is in is another one than it was."""
-        return any(identity_of(self._origins, ref) != known for ref, known in sheet.files.items())
+    def secrets_moved(self, files: Iterable[tuple[str, FileIdentity | None]]) -> bool:
+        """Say whether one of the files that secrets are in is another one than it was."""
+        return any(identity_of(self._origins, ref) != known for ref, known in files)
 
-    def sheet(self, path: str, raw: bytes, digest: bytes) -> Sheet:
-        """Return the sheet of a file that was read; ``digest`` is the SHA-256 of its bytes."""
+    def sheet(self, path: str, raw: bytes, digest: bytes, before: Sheet | None = None) -> Sheet:
+        """Return the sheet of a file that was read; ``digest`` is the SHA-256 of its bytes.
+
+        What the file wrote ``before`` in the same words, with secrets in the same files, is not judged again.
+        """
         try:
             parsed = parse(raw, self._limits)
         except SyntaxTroubleError as trouble:
             return broken(path, trouble, digest)
-        mistakes = shortened(parsed.mistakes)
-        table = _table_of(parsed.document, self.spec, mistakes)
-        name = _name_of(path, table, self.spec, mistakes)
-        compiled = None if table is None else self._compiled(table, mistakes)
-        if mistakes or compiled is None or name is None:
-            return Sheet(path, digest, name, None, problems_at(path, mistakes, positions(parsed.text)))
-        entry = Entry.of(name, compiled.body)
+        mistakes = list(parsed.mistakes)
+        found = entries_of(path, parsed.document, self.spec, mistakes)
+        noted = frozenset(one.path for one in mistakes) if mistakes else _NOTHING
+        mistakes = shortened(mistakes)
+        known = {(item.name, item.written): item for item in before.items if item.entry} if before else {}
+        items = [self._item(one, known, noted, mistakes) for one in found or ()]
+        if noted:
+            spoiled = {path[:length] for path in noted for length in range(_DEEPEST + 1)}
+            items = [Item(one.place, one.name) if one.place in spoiled else one for one in items]
         return Sheet(
-            path, digest, name, entry, (), compiled.facts, compiled.secrets, compiled.environment, compiled.files
+            path,
+            digest,
+            tuple(items),
+            _problems(path, mistakes, parsed.text) if mistakes else (),
+            sure=found is not None and None not in [item.name for item in items],
+            files=_NO_FILES.union(*[item.files.items() for item in items if item.files]),
         )
 
-    def _compiled(self, table: dict[str, Any], mistakes: list[Mistake]) -> Compiled | None:
-        """Compile the table by the section's model; None, and mistakes noted, where it is refused."""
-        noted = {one.path for one in mistakes}
-        prefix = _prefix(self.spec)
+    def _item(
+        self,
+        found: Found,
+        known: Mapping[tuple[str | None, bytes], Item],
+        noted: frozenset[Path],
+        mistakes: list[Mistake],
+    ) -> Item:
+        """Return one entry of a file, noting mistakes where its model refuses it."""
+        place, name, table = found.place, found.name, found.table
+        if table is None:
+            return Item(place, name)
+        old = known.get((name, digest_of(table))) if known else None
+        if old is not None and not self.secrets_moved(old.files.items()):
+            return old if old.place == place else replace(old, place=place)
         try:
-            return self._model.compile(table, self._origins)
+            compiled = self._model.compile(table, self._origins)
         except ModelMistakesError as refused:
-            found = [Mistake((*prefix, *one.path), one.code, one.message) for one in refused.mistakes]
-            mistakes += [one for one in found if not _covered(one.path, noted)]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's model may raise anything
-            message = f"the model {self.spec.model} raised {type(error).__name__} on this: a mistake in the model"
-            mistakes.append(Mistake(prefix, "internal", message))
-        return None
+            worded = [Mistake((*place, *one.path), one.code, one.message) for one in refused.mistakes]
+            mistakes += [one for one in worded if not _covered(one.path, noted)]
+            return Item(place, name)
+        if name is None:
+            return Item(place, name)
+        entry, facts = Entry.of(name, compiled.body), compiled.facts
+        return Item(place, name, entry, compiled.written, facts, compiled.secrets, compiled.environment, compiled.files)
 
 
-def _prefix(spec: SectionSpec) -> Path:
-    return () if spec.table is None else (spec.table,)
+def _problems(path: str, mistakes: list[Mistake], text: str) -> tuple[Problem, ...]:
+    kept = mistakes if len(mistakes) <= _MOST_OF_A_FILE else shortened(mistakes)
+    return problems_at(path, kept, positions(text))
 
 
-def _table_of(document: dict[str, Any], spec: SectionSpec, mistakes: list[Mistake]) -> dict[str, Any] | None:
-    """Return the table that is the entry; None where the file doesn't have it."""
-    wanted = spec.table
-    if wanted is None:
-        return document
-    if wanted not in document:
-        near = suggestion(wanted, islice(document, MOST_MISTAKES))
-        words = "found none: write it" if near is None else f"found [{shown(near)}]: did you mean {wanted}?"
-        mistakes.append(Mistake(() if near is None else (near,), "missing", f"expected the table [{wanted}], {words}"))
-        return None
-    strangers = [key for key in document if key != wanted]
-    text = f"expected nothing beside the table [{wanted}], found another key: remove it, or move it into that table"
-    mistakes += shortened([Mistake((key,), "unknown_key", text) for key in strangers])
-    found = document[wanted]
-    if not isinstance(found, dict):
-        mistakes.append(Mistake((wanted,), "type", f"expected the table [{wanted}], found another value"))
-        return None
-    return found
-
-
-def _name_of(path: str, table: dict[str, Any] | None, spec: SectionSpec, mistakes: list[Mistake]) -> str | None:
-    """Return the entry's name as far as the file says it."""
-    key = spec.name_from
-    if key is None:
-        stem = PurePosixPath(path).stem
-        text = f"{_NAME_WORDS} before .toml, found '{shown(stem)}'"
-        return _valid_name(stem, Mistake((), "value", text), mistakes)
-    if table is None:
-        return None
-    where, found = (*_prefix(spec), key), table.get(key)
-    if isinstance(found, str):
-        text = f"{_NAME_WORDS}, found '{shown(found[:64])}'"
-        return _valid_name(found, Mistake(where, "value", text), mistakes)
-    code, words = ("missing", "found none: write it") if found is None else ("type", "found another type")
-    mistakes.append(Mistake(where, code, f"{_NAME_WORDS}, {words}"))
-    return None
-
-
-def _valid_name(name: str, otherwise: Mistake, mistakes: list[Mistake]) -> str | None:
-    if _NAME.fullmatch(name):
-        return name
-    mistakes.append(otherwise)
-    return None
-
-
-def _covered(path: Path, noted: set[Path]) -> bool:
+def _covered(path: Path, noted: frozenset[Path]) -> bool:
     """Say whether a mistake is about a value that a mistake is already noted for."""
     return any(path[:length] in noted for length in range(1, len(path) + 1))

@@ -23,7 +23,7 @@ from nexus_supervisor.core.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nexus_supervisor.compiler.sheets import Sheet
+    from nexus_supervisor.compiler.sheets import Item, Sheet
     from nexus_supervisor.compiler.tree import Folder, Tree
     from nexus_supervisor.core.options import LimitSettings
     from nexus_supervisor.core.sections import SectionSpec
@@ -66,7 +66,8 @@ class SectionSurvey:
         try:
             self._look(tree, names, budget)
         except TroubleError as trouble:
-            self.trouble = Problem(self._folder or ".", 0, "", trouble.code, trouble.message)
+            where = (self._folder or ".") if self._file == "*.toml" else self.shelf.spec.files
+            self.trouble = Problem(where, 0, "", trouble.code, trouble.message)
         else:
             self.trouble = None
         self._complete = self.shelf.whole = self.trouble is None
@@ -84,6 +85,7 @@ class SectionSurvey:
             if not tree.folder("").current:
                 break
             if folder.stamp == before and folder.current:
+                self._check_entries()
                 return
         message = "the directory changed while it was read: it is taken when it stays the same"
         raise TroubleError(message, "unstable")
@@ -124,7 +126,7 @@ class SectionSurvey:
         if old is not None and old.raw_digest == digest and path not in self._doubted:
             return old
         self.parsed += 1
-        return self._maker.sheet(path, raw, digest)
+        return self._maker.sheet(path, raw, digest, old)
 
     def _put(self, sheet: Sheet, identity: Identity | None) -> None:
         if self.shelf.sheets.get(sheet.path) is not sheet:
@@ -137,7 +139,7 @@ class SectionSurvey:
     def _doubt_secrets(self) -> None:
         """Doubt the files whose secrets may lead to another value now, or to one at last: they are compiled again."""
         for path, sheet in self.shelf.sheets.items():
-            if any(problem.code == "secret" for problem in sheet.problems) or self._maker.secrets_moved(sheet):
+            if any(problem.code == "secret" for problem in sheet.problems) or self._maker.secrets_moved(sheet.files):
                 self._doubted.add(path)
                 self._known.pop(path, None)
 
@@ -164,7 +166,6 @@ class SectionSurvey:
         sizes = (found.size for found in listing.values() if isinstance(found, Identity))
         size = sum(one for one in sizes if one <= self._limits.max_file_bytes)
         for found, most, words in (
-            (len(listing), self._limits.max_entries, "entries here (supervisor.limits.max_entries)"),
             (len(listing), budget.files, "files beside those of other sections (supervisor.limits.max_files)"),
             (size, budget.total_bytes, "bytes beside those of other sections (supervisor.limits.max_total_bytes)"),
         ):
@@ -173,6 +174,12 @@ class SectionSurvey:
                 raise TroubleError(message, "limit")
         budget.files -= len(listing)
         budget.total_bytes -= size
+
+    def _check_entries(self) -> None:
+        """Raise TroubleError where the files hold too many entries."""
+        if (found := self.shelf.count) > (most := self._limits.max_entries):
+            message = f"expected at most {most} entries here (supervisor.limits.max_entries), found {found}"
+            raise TroubleError(message, "limit")
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}" if self._folder else name
@@ -192,18 +199,18 @@ class Survey:
         for section in self.sections.values():
             section.look(tree, hints, budget)
 
-    def fresh_sheets(self, section: str) -> dict[str, Sheet]:
-        """Return the good sheets of a section by the name of their entry."""
+    def fresh_items(self, section: str) -> dict[str, Item]:
+        """Return the good entries of a section's files by name."""
         sheets = self.sections[section].shelf.sheets.values() if section in self.sections else ()
-        return {sheet.entry.name: sheet for sheet in sheets if sheet.entry is not None}
+        return {item.entry.name: item for sheet in sheets for item in sheet.items if item.entry is not None}
 
     @property
     def secrets(self) -> dict[str, str]:
         """Return the values, by digest, of every secret in the files that travels."""
         found: dict[str, str] = {}
         for shelf in self.shelves.values():
-            for path in shelf.with_secrets:
-                found.update(shelf.sheets[path].secrets)
+            for place in shelf.with_secrets:
+                found.update(shelf.item(place).secrets)
         return found
 
     @property

@@ -29,7 +29,7 @@ def demo(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("program", ["gateway", "asgi", "hello"])
+@pytest.mark.parametrize("program", ["gateway", "asgi", "wsgi", "jobs", "hello"])
 def test_what_init_makes_is_valid(tmp_path: Path, program: str) -> None:
     run("init", tmp_path / "demo", "--program", program)
 
@@ -109,7 +109,7 @@ def test_a_model_that_ends_the_process_is_a_refusal_and_not_our_end(tmp_path: Pa
     run("init", tmp_path, "--program", "hello")
     (tmp_path / "shapes.py").write_text("import os\nos._exit(9)\n")
     settings = tmp_path / "daemon.toml"
-    settings.write_text(settings.read_text().replace('apply = "live"', 'apply = "live"\nmodel = "shapes:Greeting"'))
+    settings.write_text(settings.read_text().replace("models:Knobs", "shapes:Knobs"))
 
     result = run("check", tmp_path)
 

@@ -14,7 +14,6 @@ from click.testing import CliRunner, Result
 
 from nexus_supervisor.cli import main
 from nexus_supervisor.supervisor import keys
-from tests.support.nexus import Nexus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,14 +152,14 @@ def test_a_failed_init_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("program", ["asgi", "hello", "mine.workers:run"])
+@pytest.mark.parametrize("program", ["asgi", "wsgi", "jobs", "hello", "mine.workers:run"])
 def test_other_programs_get_a_directory_of_their_own(tmp_path: Path, program: str) -> None:
     assert run("init", tmp_path, "--program", program).exit_code == 0
 
     settings = tomllib.loads((tmp_path / "daemon.toml").read_text())["supervisor"]
     assert settings["program"] == program
-    assert [section["name"] for section in settings["section"]] == ["greetings"]
-    assert tomllib.loads((tmp_path / "greetings" / "world.toml").read_text()) == {"text": "hello, world"}
+    assert [(section["name"], section["model"]) for section in settings["section"]] == [("knobs", "models:Knobs")]
+    assert (tmp_path / "knobs" / "main.toml").is_file()
 
 
 def test_an_unknown_program_is_refused_with_what_was_meant(tmp_path: Path) -> None:
@@ -244,9 +243,11 @@ def test_the_commands_to_try_name_the_address_that_was_chosen(
 @pytest.mark.parametrize(
     ("program", "line"),
     [
-        ("asgi", "  curl -si http://127.0.0.1:9000/   # the text of greetings/world.toml"),
-        ("hello", "  curl -si http://127.0.0.1:9000/   # Nexus-Config-Version rises"),
-        ("mine.workers:run", "  # what it answers is up to mine.workers:run; a request sees greetings/*.toml"),
+        ("asgi", "  curl -s 'http://127.0.0.1:9000/?name=you'   # the price follows from knobs/main.toml"),
+        ("wsgi", "  curl -s 'http://127.0.0.1:9000/?name=you'   # the price follows from knobs/main.toml"),
+        ("jobs", "  tail -F '{}/data/jobs.log'   # each line follows from knobs/main.toml"),
+        ("hello", "  curl -si 'http://127.0.0.1:9000/'   # Nexus-Config-Version rises"),
+        ("mine.workers:run", "  # what it does is up to mine.workers:run; it sees knobs/*.toml as current().knobs"),
     ],
 )
 def test_every_program_has_something_to_try(
@@ -254,7 +255,7 @@ def test_every_program_has_something_to_try(
 ) -> None:
     told = run("run", tmp_path / "my demo", "--init", "--program", program, "-b", "127.0.0.1:9000").stdout.splitlines()
 
-    assert told[1].startswith(line)
+    assert told[1].startswith(line.format(tmp_path / "my demo"))
     assert told[-1] == f"  nexus-supervisor status '{tmp_path / 'my demo'}'"
 
 
@@ -298,15 +299,6 @@ def test_a_directory_that_ran_before_is_ours_without_its_daemon_toml(
 
     assert run("run", tmp_path).exit_code == 4
     assert len(started) == 1
-
-
-@pytest.mark.parametrize("program", ["gateway", "asgi"])
-def test_what_init_makes_runs(tmp_path: Path, program: str) -> None:
-    run("init", tmp_path / "demo", "--program", program)
-
-    with Nexus(tmp_path / "demo", "-w", "1") as nexus:
-        assert nexus.status()["state"] == "ok"
-        assert nexus.push().outcome == "APPLIED"
 
 
 def test_the_examples_say_which_edit_withdraws_a_key(tmp_path: Path) -> None:

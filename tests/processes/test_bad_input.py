@@ -241,7 +241,7 @@ SOURCES = {
     "a misspelled table": (bad(SOURCE.replace("[source]", "[sourc]")), r":1: sourc: .* did you mean source\?"),
     "a list of tables": (bad(SOURCE.replace("[source]", "[[source]]")), r":1: source: expected the table \[source\]"),
     "an empty file": (bad(""), r":1: expected the table \[source\], found none: write it"),
-    "a field for later": (added("idempotency.enabled = true"), r":6: source\.idempotency\.enabled: .* not supported"),
+    "a field for later": (added('signing.mode = "hmac"'), r":6: source\.signing\.mode: .* not supported"),
     "a 1 GB sparse file": (at("sources/bad.toml", sparse), rf": expected at most {FILE_LIMIT} bytes .* found {BIG}"),
     "a FIFO": (at("sources/bad.toml", os.mkfifo), r": expected a regular file, found a FIFO"),
     "a socket": (at("sources/bad.toml", bound_socket), r": expected a regular file, found a socket"),
@@ -269,8 +269,8 @@ PLACES = {
         at("destinations/main.toml", os.mkfifo), r"destinations/main\.toml: expected a regular"
     ),
     "a destination's type": Row(
-        at("destinations/other.toml", lambda path: path.write_text(a_destination("other", type="postgres"))),
-        r"destinations/other\.toml:3: destination\.type: postgres is not supported yet",
+        at("destinations/other.toml", lambda path: path.write_text(a_destination("other", type="mysql"))),
+        r"destinations/other\.toml:3: destination\.type: expected 'sqlite' or 'postgres'",
     ),
     "a destination that is needed and gone": Row(
         at("destinations/main.toml", gone), r"sources/alpha\.toml:5: source\.target_destination: .* there are none"
