@@ -1,26 +1,27 @@
-"""The program ``hello``: a whole worker program with its own main loop, to read and to start from."""
-
-from __future__ import annotations
+"""The program ``hello``: the smallest complete program with a main loop of its own, to read and to start from."""
 
 import json
+import select
+import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nexus_supervisor.agent import Agent
+from nexus_supervisor import Agent
 
 
 def run(agent: Agent) -> None:
-    """Answer every connection with the application's own keys of ``[daemon]``, until the agent drains."""
-    listener = agent.listeners[0]
-    listener.settimeout(0.1)
+    """Answer one connection after the other, until the agent drains."""
     agent.ready()
     while not agent.draining:
-        with suppress(TimeoutError):
-            connection, _ = listener.accept()
-            with connection, suppress(OSError), agent.request() as snapshot:
-                connection.settimeout(1)
-                connection.recv(65536)
-                head = f"Nexus-Config-Version: {snapshot.version}\r\nNexus-Worker: {agent.slot}/{agent.incarnation}"
-                body = json.dumps(snapshot.daemon)
-                connection.sendall(f"HTTP/1.0 200 OK\r\n{head}\r\n\r\n{body}\n".encode())
+        agent.progress.tick()
+        for listener in select.select(agent.listeners, (), (), 0.1)[0]:
+            with suppress(OSError):  # another worker was faster, or the client has left
+                answer(agent, listener.accept()[0])
+
+
+def answer(agent: Agent, connection: socket.socket) -> None:
+    """Answer with the application's own keys of ``[daemon]``, as the snapshot of this request has them."""
+    with connection, agent.request() as snapshot:
+        connection.settimeout(1)
+        connection.recv(65536)
+        head = f"Nexus-Config-Version: {snapshot.version}\r\nNexus-Worker: {agent.slot}/{agent.incarnation}"
+        connection.sendall(f"HTTP/1.0 200 OK\r\n{head}\r\n\r\n{json.dumps(snapshot.daemon)}\n".encode())

@@ -73,6 +73,8 @@ async def app(scope, receive, send):
             await stream(send, scope["query_string"].decode())
         case "/events":
             await events(send)
+        case "/wait":
+            await asyncio.Event().wait()
         case "/503":
             await answer(send, {}, 503)
         case "/raise":

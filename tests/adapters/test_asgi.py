@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection, HTTPResponse
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from nexus_supervisor.core.cells import Layout, Totals
 from nexus_supervisor.core.messages import Booted, Drained, Retired
-from tests.support.workers import ROWS, SLOTS, Site, Worker, a_content
+from tests.support.serving import ONE, TWO, Load, a_server, connected, get, push, retired, totals
+from tests.support.workers import Site, Worker, a_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-ONE = a_content({"nut": {"price": 1}})
-TWO = a_content({"nut": {"price": 2}})
-
-
-def a_server(site: Site, number: int = 0, **fields: Any) -> Worker:
-    return Worker(site, number, **({"program": "asgi", "app": "web:app"} | fields))
-
-
-@contextmanager
-def connected(site: Site) -> Iterator[HTTPConnection]:
-    with closing(HTTPConnection(*site.address)) as connection:
-        yield connection
-
-
-def get(connection: HTTPConnection, path: str = "/") -> tuple[HTTPResponse, Any]:
-    connection.request("GET", path)
-    response = connection.getresponse()
-    raw = response.read()
-    return response, json.loads(raw) if response.getheader("content-type") == "application/json" else raw
-
-
-def retired(worker: Worker, version: int) -> None:
-    while worker.receive(Retired).oldest != version:
-        pass
-
-
-def totals(site: Site, number: int = 0) -> Totals:
-    return Layout(ROWS, SLOTS).totals(site.words(), number)
 
 
 def a_fifo(site: Site) -> Path:
@@ -57,7 +23,7 @@ def a_fifo(site: Site) -> Path:
 
 
 def test_a_response_says_which_version_and_worker_it_is_from(site: Site) -> None:
-    with a_server(site, 2, incarnation=5).serve(ONE) as worker, connected(site) as client:
+    with a_server(site, 2, incarnation=5).serve(ONE) as worker, connected(site.address) as client:
         response, body = get(client)
         worker.go(TWO, 2, ONE)
         response_two, body_two = get(client)
@@ -69,9 +35,10 @@ def test_a_response_says_which_version_and_worker_it_is_from(site: Site) -> None
 
 @pytest.mark.parametrize("path", ["/503", "/raise", "/raise-late", "/silent"])
 def test_every_error_carries_the_headers_and_is_counted_once(site: Site, path: str) -> None:
-    with a_server(site).serve(ONE) as worker, connected(site) as client:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as client:
         response, _ = get(client, path)
         get(client)
+        client.close()
         worker.drain()
         worker.ended()
 
@@ -96,7 +63,7 @@ def test_what_is_no_http_is_refused_with_the_headers(site: Site, program: str) -
 
 def test_a_request_ends_on_the_version_that_it_began_with_and_holds_it_until_then(site: Site) -> None:
     fifo = a_fifo(site)
-    with a_server(site).serve(ONE) as worker, connected(site) as slow, connected(site) as quick:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as slow, connected(site.address) as quick:
         slow.request("GET", f"/stream?{fifo}")
         response = slow.getresponse()
         begun = response.read(2)
@@ -112,12 +79,12 @@ def test_a_request_ends_on_the_version_that_it_began_with_and_holds_it_until_the
         assert (begun, ended) == (b"1 ", b"1 1")
         assert response.getheader("Nexus-Config-Version") == "1"
         assert body["version"] == 3
-        assert before_the_end == [1]
+        assert set(before_the_end) == {1}
         assert worker.receive(Retired).oldest == 3
 
 
 def test_an_idle_connection_holds_no_snapshot(site: Site) -> None:
-    with a_server(site).serve(ONE) as worker, connected(site) as idle, connected(site) as other:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as idle, connected(site.address) as other:
         get(idle)
         version = 1
         for version in range(2, 12):
@@ -130,8 +97,9 @@ def test_an_idle_connection_holds_no_snapshot(site: Site) -> None:
 
 
 def test_the_lifespan_sees_the_newest_version_and_ends_with_the_worker(site: Site) -> None:
-    with a_server(site).serve(ONE) as worker, connected(site) as client:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as client:
         _, body = get(client, "/alive")
+        client.close()
         worker.drain()
 
         assert body["started"] == [1]
@@ -140,10 +108,11 @@ def test_the_lifespan_sees_the_newest_version_and_ends_with_the_worker(site: Sit
 
 
 def test_the_serving_loop_ticks(site: Site) -> None:
-    with a_server(site).serve(ONE) as worker, connected(site) as client:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as client:
         while totals(site).ticks < 3:
             get(client)
 
+        client.close()
         worker.drain()
         assert worker.ended() == 0
 
@@ -167,7 +136,7 @@ def test_a_worker_that_is_told_to_end_before_it_serves_ends(site: Site) -> None:
 
 def test_what_is_in_hand_is_finished_while_draining(site: Site) -> None:
     fifo = a_fifo(site)
-    with a_server(site).serve(ONE) as worker, connected(site) as slow, connected(site) as idle:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as slow, connected(site.address) as idle:
         get(idle)
         slow.request("GET", f"/stream?{fifo}")
         response = slow.getresponse()
@@ -184,7 +153,7 @@ def test_what_is_in_hand_is_finished_while_draining(site: Site) -> None:
 
 
 def test_an_endless_stream_is_cut_at_the_deadline(site: Site) -> None:
-    with a_server(site).serve(ONE) as worker, connected(site) as client:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as client:
         client.request("GET", "/events")
         response = client.getresponse()
         assert response.readline() == b"event\n"
@@ -197,108 +166,53 @@ def test_an_endless_stream_is_cut_at_the_deadline(site: Site) -> None:
         assert "Traceback" not in worker.log()
 
 
-class Hammer:
-    """Call without pause over kept connections; open a new one only where the server said that it closes."""
+def test_a_request_that_is_not_answered_by_the_deadline_is_answered_503(site: Site) -> None:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as client:
+        client.request("GET", "/wait")
+        while not totals(site).requests:
+            assert worker.process.poll() is None
+        worker.drain(timeout_seconds=0.2)
+        response = client.getresponse()
 
-    def __init__(self, site: Site) -> None:
-        self.failures: list[BaseException] = []
-        self.workers: list[str] = []
-        self._site, self._stop = site, Event()
-        self._thread = Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with connected(self._site) as client:
-            while not self._stop.is_set():
-                try:
-                    response, _ = get(client)
-                except Exception as error:  # noqa: BLE001 - whatever fails is what this counts
-                    self.failures.append(error)
-                    client.close()
-                else:
-                    self.workers.append(response.getheader("Nexus-Worker", ""))
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        assert (response.status, response.getheader("Connection")) == (503, "close")
+        assert worker.ended() == 0
+        assert totals(site).errors == 1
 
 
 @pytest.mark.parametrize("program", ["asgi", "plain:run"])
 def test_no_request_fails_when_a_worker_is_replaced_under_load(site: Site, program: str) -> None:
     with a_server(site, 0, program=program).serve(ONE) as old, a_server(site, 1, program=program) as new:
-        hammers = [Hammer(site) for _ in range(8)]
-        while not all(hammer.workers for hammer in hammers):
-            assert old.process.poll() is None
-        new.serve(ONE)
-        old.drain()
-        status = old.ended()
-        counts = [len(hammer.workers) for hammer in hammers]
-        while any(len(hammer.workers) < count + 50 for hammer, count in zip(hammers, counts, strict=True)):
-            assert new.process.poll() is None
-        for hammer in hammers:
-            hammer.stop()
+        with Load(site.address, clients=8) as load:
+            load.until_each_client_has(1, lambda: old.process.poll() is None)
+            new.serve(ONE)
+            old.drain()
+            status = old.ended()
+            load.until_each_client_has(50, lambda: new.process.poll() is None)
 
         assert status == 0
-        assert [hammer.failures for hammer in hammers] == [[]] * 8
-        assert {worker for hammer in hammers for worker in hammer.workers} == {"shop-0/1", "shop-1/1"}
-        assert {hammer.workers[-1] for hammer in hammers} == {"shop-1/1"}
+        assert load.failures == []
+        assert {one.worker for one in load.all} == {"shop-0/1", "shop-1/1"}
+        assert {seen[-1].worker for seen in load.seen} == {"shop-1/1"}
 
 
 def test_no_request_fails_and_no_connection_closes_over_a_hundred_pushes(site: Site) -> None:
     with a_server(site).serve(ONE) as worker:
-        hammers = [Hammer(site) for _ in range(3)]
-        for version in range(2, 102):
-            worker.go(TWO if version % 2 == 0 else ONE, version, ONE if version % 2 == 0 else TWO)
-        counts = [len(hammer.workers) for hammer in hammers]
-        while any(len(hammer.workers) == count for hammer, count in zip(hammers, counts, strict=True)):
-            assert worker.process.poll() is None
-        for hammer in hammers:
-            hammer.stop()
+        with Load(site.address, clients=3) as load:
+            push(worker, load, 100)
+            load.until_each_client_has(1, lambda: worker.process.poll() is None)
 
         retired(worker, 101)
-        assert [hammer.failures for hammer in hammers] == [[]] * 3
-
-
-def test_a_web_socket_keeps_its_version_and_is_closed_by_draining(site: Site) -> None:
-    client = pytest.importorskip("websockets.sync.client", reason="the optional package websockets is not installed")
-    with a_server(site).serve(ONE) as worker:
-        with client.connect(f"ws://127.0.0.1:{site.address[1]}/") as connection:
-            connection.send("hello")
-            first = connection.recv()
-            worker.go(TWO, 2, ONE)
-            connection.send("hello")
-            second = connection.recv()
-            worker.drain()
-            with pytest.raises(Exception, match="1012"):
-                connection.recv()
-            headers = connection.response.headers
-
-        assert (first, second) == ("1", "1")
-        assert headers["Nexus-Config-Version"] == "1"
-        assert headers["Nexus-Worker"] == "shop-0/1"
-        assert worker.ended() == 0
-
-
-@pytest.mark.parametrize(
-    ("app", "said"),
-    [("", "needs an application"), ("web:nothing", "no attribute 'nothing'"), ("web:started", "must be an ASGI")],
-)
-def test_an_application_that_is_not_there_is_explained(site: Site, app: str, said: str) -> None:
-    with a_server(site, app=app) as worker:
-        worker.receive(Booted)
-        worker.go(ONE, 1)
-
-        assert worker.ended() == 2
-        assert said in worker.log()
+        assert load.failures == []
+        assert {one.status for one in load.all} == {200}
 
 
 def test_a_program_with_its_own_loop_serves_and_swaps(site: Site) -> None:
     polite, rude = a_content({}, {"motd": ["hello"]}), a_content({}, {"motd": ["go away"]})
     with Worker(site, program="hello").serve(polite) as worker:
-        with connected(site) as client:
+        with connected(site.address) as client:
             response, body = get(client)
         worker.go(rude, 2, polite)
-        with connected(site) as client:
+        with connected(site.address) as client:
             response_two, body_two = get(client)
         worker.drain()
 

@@ -46,12 +46,17 @@ def command(*arguments: str | Path, env: Mapping[str, str] = _ENVIRONMENT) -> su
 
 
 class Nexus:
-    """A supervisor that runs while the ``with`` block does. ``arguments`` are those of ``run`` after the directory."""
+    """A supervisor that runs while the ``with`` block does. ``arguments`` are those of ``run`` after the directory.
 
-    def __init__(self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    ``bind`` is its address; where that is empty, ``daemon.toml`` says it.
+    """
+
+    def __init__(
+        self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None, bind: str = "127.0.0.1:0"
+    ) -> None:
         self.directory = directory
         self.client = ControlClient(directory)
-        self._arguments = arguments
+        self._arguments = ("-b", bind, *arguments) if bind else arguments
         self._mark = uuid.uuid4().hex
         self._environment = {**_ENVIRONMENT, **(env or {}), _MARK: self._mark}
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
@@ -60,7 +65,7 @@ class Nexus:
 
     def __enter__(self) -> Self:
         """Start it and return when every worker serves."""
-        line = [sys.executable, "-m", "nexus_supervisor", "run", str(self.directory), "-b", "127.0.0.1:0"]
+        line = [sys.executable, "-m", "nexus_supervisor", "run", str(self.directory)]
         self.process = subprocess.Popen(
             [*line, *self._arguments],
             stdin=subprocess.DEVNULL,
