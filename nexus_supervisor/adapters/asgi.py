@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 from nexus_supervisor.adapters import server
-from nexus_supervisor.agent import current
+from nexus_supervisor.agent import Request, current
 
 if TYPE_CHECKING:
-    from nexus_supervisor.agent import Agent, Request, Snapshot
+    from nexus_supervisor.agent import Agent, Snapshot
 
 __all__ = ["App", "Message", "Receive", "Scope", "Send", "Surrounded", "serve"]
 
@@ -29,7 +29,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _logger = logging.getLogger(__name__)
 
-_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+_STARTS = frozenset({"websocket.accept", "websocket.http.response.start"})
 _BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
 _DEPARTURES = frozenset({"http.disconnect", "websocket.disconnect"})
 _SERVER_ERROR, _UNAVAILABLE = 500, 503
@@ -47,21 +47,20 @@ class Surrounded:
     """Surround an application: pin, headers, counts, and an end for what is overdue."""
 
     def __init__(self, agent: Agent, app: App) -> None:
-        self._agent, self._app = agent, app
+        self.agent, self._app = agent, app
         self._worker = f"{agent.slot}/{agent.incarnation}".encode()
-        self._running: dict[_Answer, asyncio.Task[Any]] = {}
         self._headers: tuple[int, Headers] = 0, ()
+        self.closing = False
+        """Whether the worker is to end, so that connections are to close."""
+        agent.on_drain(self._close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the lifespan is passed on as it is."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request = self._agent.request()
-        with request:
-            answer = _Answer(self, request, scope, receive, send)
-            task = cast("asyncio.Task[Any]", asyncio.current_task())  # the server answers each request in a task
-            self._running[answer] = task
+        answer = _Answer(self, scope, receive, send)
+        with answer:
             try:
                 await self._app(scope, answer.receive, answer.send)
                 if not answer.begun:
@@ -69,17 +68,10 @@ class Surrounded:
             except asyncio.CancelledError:
                 if not answer.cut:
                     raise
-                task.uncancel()
+                answer.task.uncancel()
                 await answer.cut_off()
             except Exception as error:  # noqa: BLE001 - logged and counted
-                await answer.failed(error)
-            finally:
-                del self._running[answer]
-
-    @property
-    def draining(self) -> bool:
-        """Return whether the worker is to end, so that connections are to close."""
-        return self._agent.draining
+                await answer.raised(error)
 
     def headers(self, snapshot: Snapshot | None = None) -> Headers:
         """Return the headers of a response that this snapshot answers, or else the one of this context."""
@@ -90,30 +82,36 @@ class Surrounded:
 
     def cut_all(self) -> None:
         """Cut off every request that is in hand."""
-        for answer, task in list(self._running.items()):
-            answer.cut = True
-            task.cancel()
+        for answer in self._in_hand():
+            answer.cut_short()
 
     def cut_overdue(self, now: float) -> None:
         """Cut off the requests whose snapshot was replaced too long ago."""
-        limit = self._agent.max_snapshot_seconds
+        limit = self.agent.max_snapshot_seconds
         if not limit:
             return
-        for answer, task in list(self._running.items()):
+        for answer in self._in_hand(now - limit):
             if not answer.cut and (overdue := answer.overdue(now, limit)):
                 _logger.error("%s", overdue)
-                answer.cut = True
-                task.cancel()
+                answer.cut_short()
+
+    def _in_hand(self, replaced_before: float | None = None) -> list[_Answer]:
+        """Return the requests that are in hand; with a moment, those whose snapshot was replaced before it."""
+        return [cell for cell in self.agent.holder.cells(replaced_before) if isinstance(cell, _Answer)]
+
+    def _close(self) -> None:
+        self.closing = True
 
 
-class _Answer:
-    """Be what one request is answered through: add the headers, and know how far the answer is."""
+class _Answer(Request):
+    """Be a request and what it is answered through: add the headers, and know how far the answer is."""
 
-    __slots__ = ("_receive", "_request", "_scope", "_send", "_surrounded", "accepted", "begun", "cut", "ended", "gone")
+    __slots__ = ("_receive", "_scope", "_send", "_surrounded", "accepted", "begun", "cut", "ended", "gone", "task")
 
-    def __init__(self, surrounded: Surrounded, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        self._surrounded, self._request, self._scope = surrounded, request, scope
-        self._receive, self._send = receive, send
+    def __init__(self, surrounded: Surrounded, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(surrounded.agent)
+        self._surrounded, self._scope, self._receive, self._send = surrounded, scope, receive, send
+        self.task = cast("asyncio.Task[Any]", asyncio.current_task())  # the server answers each request in a task
         self.begun = self.accepted = self.ended = self.gone = self.cut = False
 
     async def receive(self) -> Message:
@@ -123,11 +121,17 @@ class _Answer:
             self.gone = True
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send one message of the application."""
         if self.cut:
             raise _Cut
         kind = message["type"]
+        if kind == "http.response.start":  # the server takes it as it is: nothing to wait for here
+            self.begun = True
+            return self._send(self._marked(message))
+        return self._sent(kind, message)
+
+    async def _sent(self, kind: str, message: Message) -> None:
         if kind in _STARTS:
             self.begun, self.accepted = True, kind == "websocket.accept"
             message = self._marked(message)
@@ -142,26 +146,26 @@ class _Answer:
     async def returned(self) -> None:
         """Take notice that the application has returned before it has answered."""
         if not self.gone:
-            self._request.failed = True
+            self.failed = True
             _logger.error("the application answered nothing, so it is answered with 500")
             await self._end(_SERVER_ERROR, "Internal Server Error", _INTERNAL_ERROR)
 
-    async def failed(self, error: Exception) -> None:
+    async def raised(self, error: Exception) -> None:
         """Take notice that the application has raised an exception."""
         if self.gone and _is_departure(error):
             _logger.info("the client left before the answer was complete (%s)", type(error).__name__)
             return
-        self._request.failed = True
+        self.failed = True
         _logger.error("the application raised an exception", exc_info=error)
         if not self.gone:
             await self._end(_SERVER_ERROR, "Internal Server Error", _INTERNAL_ERROR)
 
     def overdue(self, now: float, limit: float) -> str:
         """Say in words that the snapshot was replaced too long ago, if so, and count that as an error."""
-        replaced_at, snapshot = self._request.replaced_at, self._request.snapshot
+        replaced_at, snapshot = self.replaced_at, self.snapshot
         if replaced_at is None or snapshot is None or now - replaced_at <= limit:
             return ""
-        self._request.failed = True
+        self.failed = True
         # the path may hold a secret; what answers it, where the framework says so, does not
         endpoint = getattr(self._scope.get("endpoint"), "__qualname__", "")
         return (
@@ -169,6 +173,11 @@ class _Answer:
             f"goes on with version {snapshot.version}, which was replaced {now - replaced_at:.0f} seconds ago, and "
             f"supervisor.limits.max_snapshot_seconds is {limit:g}; a long stream takes the newest version by refresh()"
         )
+
+    def cut_short(self) -> None:
+        """Take the request away from the application, which learns that as any task does that is canceled."""
+        self.cut = True
+        self.task.cancel()
 
     async def cut_off(self) -> None:
         """End what was cut off as well as the protocol allows."""
@@ -188,11 +197,11 @@ class _Answer:
 
     def _marked(self, message: Message) -> Message:
         """Return the start of an answer with our headers; take notice of a server error."""
-        headers = [*message.get("headers", ()), *self._surrounded.headers(self._request.snapshot)]
-        if self._surrounded.draining and message["type"] != "websocket.accept":
+        headers = [*message.get("headers", ()), *self._surrounded.headers(self.snapshot)]
+        if self._surrounded.closing and message["type"] != "websocket.accept":
             headers.append(_CLOSE)
         if message.get("status", 0) >= _SERVER_ERROR:
-            self._request.failed = True
+            self.failed = True
         return {**message, "headers": headers}
 
 

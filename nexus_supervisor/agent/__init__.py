@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.agent.context import PINNED, current, pinned, refresh
-from nexus_supervisor.agent.holder import Cell, Holder
+from nexus_supervisor.agent.holder import Cell
 from nexus_supervisor.agent.progress import Progress
 from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import NexusError, NoSnapshotError
@@ -36,14 +36,14 @@ class Agent:
 
     ``listeners`` are the listening sockets, bound by the supervisor and shared with the other workers. ``progress``
     counts requests, errors and turns of the serving loop; ``counters`` are shared by all workers; ``drain`` says
-    whether and by when this worker is to end.
+    whether and by when this worker is to end; ``holder`` knows which snapshots are in use.
     """
 
     def __init__(
         self, start: Start, listeners: tuple[socket, ...], parent: Parent, counters: SharedCounters, drain: DrainState
     ) -> None:
         self.listeners, self.counters, self.drain = listeners, counters, drain
-        self.progress = Progress(counters)
+        self.progress, self.holder = Progress(counters), parent.holder
         self._start, self._parent = start, parent
 
     @property
@@ -98,7 +98,7 @@ class Agent:
 
     def current(self) -> Snapshot:
         """Return the newest snapshot, whatever a request has pinned."""
-        snapshot = self._parent.holder.current
+        snapshot = self.holder.current
         if snapshot is None:
             message = "no version is active in this worker yet; a program is started after the first one"
             raise NoSnapshotError(message)
@@ -106,7 +106,7 @@ class Agent:
 
     def request(self) -> Request:
         """Return a context manager around one request: it counts it, and ``current()`` gives one snapshot within it."""
-        return Request(self._parent.holder, self.progress)
+        return Request(self)
 
     def ready(self) -> None:
         """Tell the supervisor that the program serves."""
@@ -165,9 +165,9 @@ class Request(Cell):
 
     _token: Token[Cell | None]
 
-    def __init__(self, holder: Holder, progress: Progress) -> None:
-        super().__init__(holder)
-        self._progress = progress
+    def __init__(self, agent: Agent) -> None:
+        self.holder, self.generation = agent.holder, None  # what Cell does, without a call for each request
+        self._progress = agent.progress
         self.failed = False
 
     def __enter__(self) -> Snapshot:

@@ -29,7 +29,7 @@ def made(what: str, make: Callable[..., Any], *arguments: Any) -> Any:
     """Return what a function makes of its arguments; raise Failed where it raises, or wants to exit."""
     try:
         return make(*arguments)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         failure = Failed(f"{what} raised {type(error).__name__}{place_of(error)}")
         _logger.log(logging.ERROR, "%s", failure, exc_info=(Failed, failure, error.__traceback__))
     # outside the block: what is raised must not keep what those frames hold

@@ -44,10 +44,13 @@ def fields_of(cls: type) -> Iterator[AnnotatedField]:
 
 
 def unwrapped(annotation: Any) -> Any:
-    """Return what an alias of a ``type`` statement, a NewType or ``Required[…]`` stands for."""
+    """Return what an alias of a ``type`` statement, a NewType, ``Required[…]`` or a class with arguments stands for."""
     while True:
-        if typing.get_origin(annotation) in _QUALIFIERS:
+        origin = typing.get_origin(annotation)
+        if origin in _QUALIFIERS:
             annotation = typing.get_args(annotation)[0]
+        elif is_structured(origin):
+            annotation = origin
         elif (inner := getattr(annotation, "__value__", getattr(annotation, "__supertype__", None))) is not None:
             annotation = inner
         else:

@@ -119,7 +119,7 @@ def _build(model: EntryModel, section: str, name: str, body: bytes, secrets: Map
         return model.build(body, secrets)
     except NexusError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         message = f"{section}.{name} can't be built: its model raised {type(error).__name__}"
         raise RejectedError(message) from error
 

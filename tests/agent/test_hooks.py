@@ -136,6 +136,24 @@ def test_what_prepare_raises_refuses_the_version_by_hook_type_and_place_without_
         assert "hunter2" not in told.replace('raise ValueError("hunter2")', "")
 
 
+@pytest.mark.parametrize("base", ["BaseException", "KeyboardInterrupt", "SystemExit", "GeneratorExit"])
+def test_no_exception_of_prepare_ends_the_worker_or_shows_its_text(site: Site, base: str) -> None:
+    code = f"class Leaving({base}): pass\n\ndef prepare(snapshot):\n"
+    code += "    if 'poison' in snapshot.items: raise Leaving('hunter2')\n"
+    (site.directory / "hooks.py").write_text(code)
+    with Worker(site, hooks="hooks") as worker:
+        worker.serve(ONE)
+
+        refused = worker.stage(POISON, 2, ONE)
+
+        assert isinstance(refused, Rejected)
+        assert "the hook prepare raised Leaving at " in refused.detail
+        assert isinstance(worker.stage(TWO, 3, ONE), Staged)
+        worker.drain()
+        assert worker.ended() == 0
+        assert "hunter2" not in worker.log().replace("raise Leaving('hunter2')", "")
+
+
 def test_what_was_prepared_is_retired_where_the_program_fails_on_it_or_the_version_is_never_activated(
     shop: Site,
 ) -> None:

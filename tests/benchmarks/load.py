@@ -31,7 +31,7 @@ class Load:
 class LoadRun:
     """Load an address until the seconds are over."""
 
-    def __init__(self, process: subprocess.Popen[str], seconds: float) -> None:
+    def __init__(self, process: subprocess.Popen[str], seconds: int) -> None:
         self._process, self._seconds = process, seconds
 
     @property
@@ -58,7 +58,7 @@ class LoadRun:
 
 
 def begin(
-    url: str, seconds: float, connections: int, headers: dict[str, str] | None = None, *, versions: bool = False
+    url: str, seconds: int, connections: int, headers: dict[str, str] | None = None, *, versions: bool = False
 ) -> LoadRun:
     """Begin to load an address from one thread; ``versions`` costs the generator time for each answer."""
     wrk = shutil.which("wrk")
@@ -66,7 +66,7 @@ def begin(
         message = "this benchmark needs wrk: install it (Debian: apt-get install wrk)"
         raise BenchmarkError(message)
     lines = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
-    how = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_SCRIPT)]
+    how = ["-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT)]
     wanted = ["--", "versions"] if versions else []
     process = subprocess.Popen(
         [wrk, *how, *lines, url, *wanted],

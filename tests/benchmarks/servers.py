@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.client import ControlClient
@@ -17,19 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["nexus", "uvicorn"]
+__all__ = ["Server", "nexus", "uvicorn"]
 
 _PAUSE_SECONDS = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Name the address of a server that runs, and the process of which all its processes are descendants."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def nexus(directory: Path, *options: str) -> Iterator[str]:
-    """Run a directory; yield the address of its workers, all of which serve."""
+def nexus(directory: Path, *options: str) -> Iterator[Server]:
+    """Run a directory until the end of the block; every worker serves at its beginning."""
     line = [sys.executable, "-m", "nexus_supervisor", "run", str(directory), "-b", "127.0.0.1:0", *options]
     with _running(line, directory) as process:
         client = ControlClient(directory)
         _until(lambda: _ready(client), process)
-        yield f"http://{client.status()['addresses'][0]}"
+        yield Server(f"http://{client.status()['addresses'][0]}", process.pid)
 
 
 def _ready(client: ControlClient) -> bool:
@@ -41,8 +50,8 @@ def _ready(client: ControlClient) -> bool:
 
 
 @contextmanager
-def uvicorn(directory: Path, app: str, workers: int) -> Iterator[str]:
-    """Run an application by uvicorn alone, with the parts that nexus-supervisor uses; yield its address."""
+def uvicorn(directory: Path, app: str, workers: int) -> Iterator[Server]:
+    """Run an application by uvicorn alone, with the parts that nexus-supervisor uses, until the end of the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -51,7 +60,7 @@ def uvicorn(directory: Path, app: str, workers: int) -> Iterator[str]:
     line = [sys.executable, "-m", "uvicorn", app, *address, *parts, "--log-level", "warning"]
     with _running(line, directory) as process:
         _until(lambda: _accepts(port), process)
-        yield f"http://127.0.0.1:{port}"
+        yield Server(f"http://127.0.0.1:{port}", process.pid)
 
 
 def _accepts(port: int) -> bool:

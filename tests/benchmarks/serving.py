@@ -22,6 +22,7 @@ import click
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.supervisor import keys
 from tests.benchmarks import load, machine, servers
+from tests.benchmarks.processor_time import processor_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _APPS = Path(__file__).with_name("apps")
-_WARM_UP_SECONDS = 1.0
+_WARM_UP_SECONDS = 1
 _ROLLOUT = "[supervisor.rollout]\nbake_seconds = 0\n"
 _KNOBS = """
 [[supervisor.section]]
@@ -46,7 +47,7 @@ class _Plan:
 
     workers: int
     rounds: int
-    seconds: float
+    seconds: int
     connections: int
 
 
@@ -55,22 +56,27 @@ class _Contender:
     """Name what is loaded, and where."""
 
     name: str
-    url: str
+    server: servers.Server
+    path: str
     headers: dict[str, str]
+
+    def load(self, seconds: int, connections: int) -> tuple[load.Load, float]:
+        """Load it; return what came of it, and the microseconds of processor time that each request cost."""
+        before = processor_seconds([self.server.pid])
+        found = load.begin(self.server.url + self.path, seconds, connections, self.headers).end()
+        return found, (processor_seconds([self.server.pid]) - before) * 1e6 / max(1, found.requests)
 
 
 def frameworks(directory: Path, plan: _Plan) -> dict[str, Any]:
     """Compare an unmodified FastAPI application under nexus-supervisor with the same under plain uvicorn."""
-    ours, theirs = directory / "nexus", directory / "uvicorn"
-    for place in (ours, theirs):
-        shutil.copytree(_APPS, place)
-    (ours / "daemon.toml").write_text(_ROLLOUT)
-    keys.generate(ours)
+    place, alone = directory / "nexus", directory / "uvicorn"
+    for target in (place, alone):
+        shutil.copytree(_APPS, target)
+    (place / "daemon.toml").write_text(_ROLLOUT)
+    keys.generate(place)
     options = ("--program", "asgi", "--app", "fastapi_app:app", "-w", str(plan.workers))
-    with servers.uvicorn(theirs, "fastapi_app:app", plan.workers) as peer, servers.nexus(ours, *options) as address:
-        return _in_turns(
-            [_Contender("uvicorn", f"{peer}/", {}), _Contender("nexus-supervisor", f"{address}/", {})], plan
-        )
+    with servers.uvicorn(alone, "fastapi_app:app", plan.workers) as peer, servers.nexus(place, *options) as ours:
+        return _in_turns([_Contender("uvicorn", peer, "/", {}), _Contender("nexus-supervisor", ours, "/", {})], plan)
 
 
 def sizes(directory: Path, plan: _Plan, counts: Iterable[int]) -> dict[str, Any]:
@@ -83,9 +89,9 @@ def sizes(directory: Path, plan: _Plan, counts: Iterable[int]) -> dict[str, Any]
             (place / "destinations").mkdir()
             (place / "daemon.toml").write_text(_ROLLOUT)
             keys.generate(place)
-            address = running.enter_context(servers.nexus(place, "-w", str(plan.workers)))
+            server = running.enter_context(servers.nexus(place, "-w", str(plan.workers)))
             headers = {"Authorization": f"Bearer {_key(count // 2)}"}
-            contenders.append(_Contender(f"{count} sources", f"{address}/whoami", headers))
+            contenders.append(_Contender(f"{count} sources", server, "/whoami", headers))
         return _in_turns(contenders, plan)
 
 
@@ -102,21 +108,27 @@ def _key(number: int) -> str:
 
 def _in_turns(contenders: list[_Contender], plan: _Plan) -> dict[str, Any]:
     """Load each contender in each round, every other round backwards; the ratio is the last against the first."""
-    runs: dict[str, list[load.Load]] = {one.name: [] for one in contenders}
+    runs: dict[str, list[tuple[load.Load, float]]] = {one.name: [] for one in contenders}
     for one in contenders:
-        load.begin(one.url, _WARM_UP_SECONDS, plan.connections, one.headers).end()
+        one.load(_WARM_UP_SECONDS, plan.connections)
     for number in range(plan.rounds):
         for one in contenders if number % 2 == 0 else reversed(contenders):
-            runs[one.name].append(load.begin(one.url, plan.seconds, plan.connections, one.headers).end())
+            runs[one.name].append(one.load(plan.seconds, plan.connections))
     figures = {name: _figures(found) for name, found in runs.items()}
     first, *_, last = figures.values()
-    return {"contenders": figures, "ratio": round(last["a_second"]["median"] / first["a_second"]["median"], 3)}
+    return {
+        "contenders": figures,
+        "ratio": round(last["a_second"]["median"] / first["a_second"]["median"], 3),
+        "processor_ratio": round(first["processor_microseconds"] / last["processor_microseconds"], 3),
+    }
 
 
-def _figures(runs: list[load.Load]) -> dict[str, Any]:
+def _figures(measured: list[tuple[load.Load, float]]) -> dict[str, Any]:
+    runs = [run for run, _ in measured]
     rates = [round(run.a_second) for run in runs]
     return {
         "a_second": {"median": statistics.median(rates), "min": min(rates), "max": max(rates), "all": rates},
+        "processor_microseconds": round(statistics.median(used for _, used in measured), 1),
         "p50_milliseconds": statistics.median(run.p50 for run in runs),
         "p99_milliseconds": statistics.median(run.p99 for run in runs),
         "requests": sum(run.requests for run in runs),
@@ -139,8 +151,8 @@ def pushes(directory: Path, plan: _Plan) -> dict[str, Any]:
         (place / "daemon.toml").write_text(_ROLLOUT + _KNOBS)
         keys.generate(place)
         options = ("--program", program, "--app", app, "-w", str(plan.workers))
-        with servers.nexus(place, *options) as address:
-            run = load.begin(f"{address}/", plan.seconds * plan.rounds, plan.connections, versions=True)
+        with servers.nexus(place, *options) as server:
+            run = load.begin(f"{server.url}/", plan.seconds * plan.rounds, plan.connections, versions=True)
             pushed = _push_while(place, lambda run=run: run.running)
             cells[name] = _cell(run.end(), pushed)
     return cells
@@ -175,8 +187,10 @@ def _compared(title: str, found: dict[str, Any]) -> list[str]:
         rate = one["a_second"]
         latency = f"p50 {one['p50_milliseconds']:.2f} ms, p99 {one['p99_milliseconds']:.2f} ms"
         spread = f"{rate['median']:,.0f} ({rate['min']:,} to {rate['max']:,}) requests/s"
-        lines.append(f"  {name:18} {spread}, {latency}, {one['failures']} failures of {one['requests']:,}")
-    return [*lines, f"  ratio of the last to the first: {found['ratio']:.3f}", ""]
+        cost = f"{one['processor_microseconds']:.1f} us of processor each"
+        lines.append(f"  {name:18} {spread}, {cost}, {latency}, {one['failures']} failures of {one['requests']:,}")
+    ratios = f"{found['ratio']:.3f} in requests a second, {found['processor_ratio']:.3f} in processor time"
+    return [*lines, f"  the last against the first: {ratios}", ""]
 
 
 def _pushed(found: dict[str, Any]) -> list[str]:
@@ -190,10 +204,10 @@ def _pushed(found: dict[str, Any]) -> list[str]:
 @click.command
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Workers of each server.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is loaded.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=4.0, show_default=True, help="How long each time.")
+@click.option("--seconds", type=click.IntRange(min=1), default=4, show_default=True, help="How long each time.")
 @click.option("--connections", type=click.IntRange(min=1), default=32, show_default=True, help="Open connections.")
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures to this file.")
-def main(workers: int, rounds: int, seconds: float, connections: int, file: Path | None) -> None:
+def main(workers: int, rounds: int, seconds: int, connections: int, file: Path | None) -> None:
     """Measure how fast workers serve beside plain uvicorn, with many sources, and while versions are pushed."""
     plan = _Plan(workers, rounds, seconds, connections)
     with tempfile.TemporaryDirectory(prefix="nexus-benchmark-") as temporary:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nexus_supervisor.compiler.sheets import Item, Sheet
 from nexus_supervisor.compiler.shelf import Shelf
@@ -393,3 +395,21 @@ def test_what_is_wrong_is_shown_in_order_of_lines(desk: Desk) -> None:
     desk.write("clients/first.toml", clients("a", "b", a="tier = 9", b="tier = 9"))
 
     assert [line.split(": ")[0] for line in lines(desk.refused())] == ["clients/first.toml:4", "clients/first.toml:9"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("xy"), st.lists(st.sampled_from("abcd"), max_size=4)), max_size=8))
+def test_a_shelf_that_was_changed_is_like_one_that_was_filled_at_once(puts: list[tuple[str, list[str]]]) -> None:
+    spec = SectionSpec("clients", "clients/*.toml", "live", entries="list", table="client", name_from="name")
+    known = {name: Item((name,), name, Entry.of(name, b"{}"), environment=frozenset({name})) for name in "abcd"}
+    changed, fresh = Shelf(spec), Shelf(spec)
+    for path, held in puts:
+        changed.put(Sheet(path, b"", tuple(known[name] for name in held)))
+        changed.settle()
+    for path, held in dict(puts).items():
+        fresh.put(Sheet(path, b"", tuple(known[name] for name in held)))
+    fresh.settle()
+
+    assert (changed.count, changed.environment) == (fresh.count, fresh.environment)
+    assert {name: changed.names.places(name) for name in "abcd"} == {name: fresh.names.places(name) for name in "abcd"}
+    assert changed.names.shared == fresh.names.shared
+    assert dict(changed.entries) == dict(fresh.entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,6 +128,32 @@ def test_a_document_within_the_bounds_is_followed_to_its_end(document: dict[str,
     text = tomli_w.dumps(document) + "\n" + "#" + "[." * 40  # so many marks that the whole text has to be followed
 
     assert check_bounds(text, LIMITS) == len(text)
+
+
+PIECES = st.sampled_from(
+    ["a", "b-1", '"q"', "'l'", ".", " ", "=", "[", "]", "{", "}", ",", "#", '"""', "'''", "1979-05-27 07:32:00", "true"]
+)
+
+
+@given(st.lists(st.lists(PIECES, max_size=9).map("".join) | st.sampled_from(["[[a]]", "a = [1, 'x']"]), max_size=9))
+def test_lines_that_are_judged_one_by_one_are_within_the_bounds_of_the_whole_text(lines: list[str]) -> None:
+    text = "\n".join([*lines, "# " + "[" * 40])  # so many marks that counting is not enough
+    limits = replace(LIMITS, max_depth=13)
+    if check_bounds(text, limits) != len(text):
+        return
+
+    followed = text + "\nlast = [\n]"  # one line that is not whole by itself: the text is followed from its beginning
+
+    assert check_bounds(followed, limits) >= len(text)
+
+
+def test_many_simple_lines_are_not_followed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = '[[client]] # one\nname = "a.b [c] # \\" d"\n"q.r".s = [1, \'x[\', true,]\nwhen = 1979-05-27 07:32:00\n\n'
+    monkeypatch.setattr("nexus_supervisor.compiler.positions._Scanner", None)
+
+    assert check_bounds(entry * 100, LIMITS) == len(entry) * 100
+    with pytest.raises(TypeError):
+        check_bounds(entry * 100 + 'x = """\n"""', LIMITS)
 
 
 @given(st.text(alphabet="a1.=[]{}\"'#,\n \\-_", max_size=200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -167,7 +168,17 @@ def test_a_model_that_breaks_while_it_is_loaded_is_a_problem_and_no_end(director
         assert isinstance(process.look(), Seen)
 
 
-@pytest.mark.parametrize("crash", ["1 / 0", "raise SystemExit", "raise MemoryError", "raise RecursionError"])
+@pytest.mark.parametrize(
+    "crash",
+    [
+        "1 / 0",
+        "raise SystemExit",
+        "raise KeyboardInterrupt",
+        "raise GeneratorExit",
+        "raise MemoryError",
+        "raise RecursionError",
+    ],
+)
 def test_a_model_that_breaks_on_one_file_is_a_problem_of_that_file(directory: Path, crash: str) -> None:
     check = f"    def __post_init__(self):\n        if self.name == 'b':\n            {crash}\n"
     own_model(directory, GOOD_MODEL + check)
@@ -242,3 +253,30 @@ def test_checking_once_survives_the_death_of_its_child(directory: Path, monkeypa
 
     assert isinstance(refused, Refused)
     assert "was ended by SIGKILL before its verdict" in refused.problems[0].message
+
+
+def test_no_text_of_an_exception_is_printed(directory: Path) -> None:
+    more = """
+import threading
+
+class Ghost:
+    def __del__(self):
+        raise LookupError("key-of-a")
+
+def fail():
+    raise KeyError("key-of-a")
+
+Ghost()
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+"""
+    own_model(directory, GOOD_MODEL + more)
+
+    with compiler(directory) as process:
+        assert isinstance(process.look(), Seen)
+        written = process.last_words()
+
+    assert re.search(r"nexus compiler: KeyError at \S*own_models\.py:\d+ reached nobody\n", written), written
+    assert "nexus compiler: LookupError at " in written
+    assert "key-of-a" not in written

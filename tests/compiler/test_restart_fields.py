@@ -142,3 +142,16 @@ def test_fields_beside_a_held_change_of_sections_are_held_too(desk: Desk) -> Non
 
     assert seen.held == ("models.fast.device", "supervisor.section")
     assert entry(desk.content, "models", "fast")["timeout"] == 5.0
+
+
+def test_a_table_of_the_users_with_the_keys_of_a_stored_secret_is_an_ordinary_one(tmp_path: Path) -> None:
+    plain = """[[supervisor.section]]\nname = "plain"\nfiles = "plain.toml"\napply = "restart"\nentries = "tables"\n"""
+    desk = make_desk(tmp_path / "tuner", daemon=f"{DAEMON}\n{plain}")
+    desk.write("models.toml", models(fast='token = "first-token"'))
+    desk.write("plain.toml", "[x]\nodd = {digest = [1], ref = 2}\n[y]\n")
+    desk.go_live(whole=True)
+    desk.write("plain.toml", "[x]\nodd = {digest = [2], ref = 3}\n[y]\nodd = {digest = {}, ref = 3}\n")
+
+    seen = desk.go_live()
+
+    assert seen.held == ("plain.x.odd.digest", "plain.x.odd.ref", "plain.y.odd")

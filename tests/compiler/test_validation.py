@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,7 @@ class Hooked:
 
     def write(self, *body: str) -> Desk:
         """Write the body of ``validate(snapshot)``."""
-        indented = "\n".join(f"    {line}" for line in body)
+        indented = textwrap.indent("\n".join(body), "    ")
         return self.write_module(f"{HEAD}def validate(snapshot):\n{indented}\n")
 
     def write_module(self, text: str) -> Desk:
@@ -104,6 +105,21 @@ def test_the_hook_sees_the_snapshot_that_workers_will_see(hooked: Hooked) -> Non
         ),
         ("snapshot.models['fast'].timeout = 3", r"daemon\.toml:6: .* failed with TypeError at .*: mend it$"),
         ("raise SystemExit(3)", r"daemon\.toml:6: .* validate failed with SystemExit at .*\.py:3: mend it$"),
+        (
+            "class Odd(BaseException): pass\nraise Odd(snapshot.models['fast'].token.reveal())",
+            r"daemon\.toml:6: .* validate failed with Odd at .*\.py:4: mend it$",
+        ),
+        ("raise KeyboardInterrupt", r"daemon\.toml:6: .* failed with KeyboardInterrupt at .*\.py:3: mend it$"),
+        (
+            "class Mute(ValueError):\n    def __str__(self): raise OSError('first-token')\nraise Mute",
+            r"daemon\.toml:6: .*: a Mute whose text can't be made \(OSError at .*\.py:4\)$",
+        ),
+        ("raise Objection('m', section=None, entry=None, key=None)", r"daemon\.toml:6: .* validate refuses this: m$"),
+        (
+            "raise Objection('m', section='models', entry='fast', key=snapshot.models['fast'].token.reveal())",
+            r"models\.toml:1: models\.fast\.<secret>: m$",
+        ),
+        ("raise Objection('m', section='x\\x1b', entry='first-token')", r"x\\u001b\.<secret>: m$"),
         ("return 3", r"daemon\.toml:6: .* expected validate to return or yield Objections, found int: mend it$"),
         ("return 'no'", r"daemon\.toml:6: .* expected validate to return or yield Objections, found str: mend it$"),
         ("yield 'no'", r"daemon\.toml:6: .* expected validate to return or yield Objections, found str: mend it$"),
@@ -237,6 +253,9 @@ def test_a_bare_look_does_not_ask_about_what_is_not_wanted(hooked: Hooked) -> No
         ("import no_such_module_at_all", "can't be loaded: No module named 'no_such_module_at_all'"),
         ("raise RuntimeError('with a secret')", "can't be loaded: RuntimeError at"),
         ("async def validate(snapshot): ...", "expected validate to be a plain function"),
+        ("def validate(snapshot, more): ...", "expected validate to take 1 snapshot"),
+        ("def prepare(): ...", "expected prepare to take 2 snapshots"),
+        ("def validate(snapshot):\n    (", r"can't be loaded: SyntaxError \('\(' was never closed\) at .*\.py:2"),
         ("validat = None", "the module has none of validate, prepare, probe, activated, retired"),
     ],
 )

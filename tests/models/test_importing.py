@@ -50,3 +50,30 @@ def test_a_module_that_fails_is_explained_with_the_line_in_it(tmp_path: Path, mo
     told = "the hooks 'fails_at_once' can't be loaded: JSONDecodeError at "
     assert str(found.value) == f"{told}{tmp_path}/fails_at_once.py:3"
     assert "fails_at_once" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = (\n", r"SyntaxError \('\(' was never closed\) at .*/broken_inside\.py:1"),
+        ("if True:\nx = 1\n", r"IndentationError \(expected an indented block .*\) at .*/broken_inside\.py:2"),
+        ("class Odd(BaseException): pass\nraise Odd('hunter2')\n", r"Odd at .*/broken_inside\.py:2"),
+    ],
+)
+def test_a_module_below_the_one_that_is_named_is_explained_with_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "outside.py").write_text("import broken_inside\n")
+    (tmp_path / "broken_inside.py").write_text(text)
+
+    with pytest.raises(LoadError, match=f"^the hooks 'outside' can't be loaded: {told}$"):
+        imported("the hooks 'outside'", "outside")
+
+
+def test_who_imports_by_hand_can_still_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "takes_long.py").write_text("raise KeyboardInterrupt\n")
+
+    with pytest.raises(KeyboardInterrupt):
+        imported("the hooks 'takes_long'", "takes_long")

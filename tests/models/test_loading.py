@@ -194,6 +194,32 @@ def test_the_text_of_a_validator_is_shown_without_secrets_and_control_characters
     assert mistake == (("text",), "value", "never \\u001b <secret>")
 
 
+class Asserts(BaseModel):
+    name: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _refuse(cls, value: str) -> str:
+        if value == "said":
+            message = "not this one"
+            raise AssertionError(message)
+        if value == "mute":
+            raise AssertionError
+        if value == "empty":
+            raise ValueError
+        return value
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("said", "not this one"), ("mute", "the model refuses this"), ("empty", "the model refuses this")],
+)
+def test_a_validator_speaks_for_itself(name: str, message: str) -> None:
+    (mistake,) = mistakes({"name": name}, ClassModel(Asserts))
+
+    assert mistake == (("name",), "value", message)
+
+
 class Raises(BaseModel):
     name: str
 
