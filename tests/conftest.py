@@ -1,10 +1,12 @@
-"""Hypothesis profiles; nothing else is shared by all tests."""
+"""Hypothesis profiles, and the fixtures of ``support/`` that tests of several folders ask for."""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.support.postgres"]
 
 # A slow machine is no failure, so there is no deadline. Runs are the same every time; HYPOTHESIS_PROFILE=search looks
 # for new examples instead.

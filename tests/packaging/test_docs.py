@@ -90,7 +90,7 @@ def test_every_page_can_be_reached_from_readme_and_index() -> None:
                 for link in re.findall(r"\]\(([^)\s#]+\.md)[^)]*\)", text(page))
             }
             ahead = links - reached
-        assert set(DOCS.glob("*.md")) <= reached
+        assert set(DOCS.rglob("*.md")) <= reached
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

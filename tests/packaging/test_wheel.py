@@ -98,12 +98,12 @@ def test_the_command_and_the_worker_programs_are_entry_points(unpacked: Path) ->
     assert {"gateway", "asgi", "hello"} <= set(declared["nexus_supervisor.workers"])
 
 
-def test_every_entry_point_leads_to_something_that_can_be_called(unpacked: Path) -> None:
+def test_every_entry_point_leads_to_a_module_or_something_that_can_be_called(unpacked: Path) -> None:
     declared = entry_points(unpacked)
     targets = [target for group in declared.sections() for target in declared[group].values()]
     script = "import sys; from importlib.metadata import EntryPoint as E; import nexus_supervisor\n"
     script += "assert nexus_supervisor.__path__[0].startswith(sys.argv[1]), nexus_supervisor.__path__\n"
-    script += "for target in sys.argv[2:]: assert callable(E('x', target, 'x').load()), target\n"
+    script += "for target in sys.argv[2:]: assert callable(E('x', target, 'x').load()) or ':' not in target, target\n"
     done = run(unpacked, "-c", script, str(unpacked), *targets)
     assert done.returncode == 0, done.stderr
 

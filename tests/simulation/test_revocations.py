@@ -88,7 +88,7 @@ def test_an_entry_that_only_an_unreadable_file_may_hold_is_a_security_notice() -
     world.settle()
 
     assert world.kinds().count("entry_still_live") == 1
-    assert "sources.x still work" in world.answers[1].text
+    assert "yet still in use: sources.x." in world.answers[1].text
 
 
 def test_an_entry_that_came_back_and_vanished_again_is_told_anew() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import hashlib
+import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -13,7 +16,8 @@ from nexus_workers.gateway.app import Gateway
 from nexus_workers.gateway.destinations import Destinations
 from nexus_workers.gateway.keyring import derive_index
 from nexus_workers.gateway.models import Destination, Source
-from nexus_workers.gateway.sqlite_writer import WriterLimits
+from nexus_workers.gateway.records import Record, record
+from nexus_workers.gateway.storage import Once, StorageLimits
 from nexus_workers.gateway.surroundings import Allow, Surroundings
 
 from nexus_supervisor.agent.context import provide
@@ -25,13 +29,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PEPPER = bytes(range(32))
-QUICK = WriterLimits(busy_timeout_seconds=0.05)
+_FIRST_SCHEMA = """
+CREATE TABLE memories (
+    id TEXT PRIMARY KEY NOT NULL, source TEXT NOT NULL, namespace TEXT NOT NULL, created_at TEXT NOT NULL,
+    tier INTEGER NOT NULL, profile TEXT NOT NULL, actor_type TEXT NOT NULL, actor_id TEXT NOT NULL, body TEXT NOT NULL
+)
+"""
+QUICK = StorageLimits(busy_timeout_seconds=0.05)
 
 
 def a_source(name: str = "a", key: str | None = None, **fields: Any) -> Source:
     """Make a source that may write to ``main``; its key is ``key-<name>``."""
     secret = HashedSecret.literal(key or f"key-{name}", PEPPER)
     return Source(name=name, api_key=secret, **{"can_write": True, "target_destination": "main"} | fields)
+
+
+def a_record(number: int = 0, **columns: Any) -> Record:
+    """Make a record; a greater number is a newer record. ``body`` may be given as an object."""
+    body = columns.pop("body", {"n": number})
+    made = record(a_source("a"), {}, now_ms=number, random=number.to_bytes(10, "big"))
+    return replace(made, **{"body": body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)} | columns)
+
+
+def a_once(key: str = "k", body: bytes = b"{}", *, source: str = "a", now_ms: int = 0, window: int = 300) -> Once:
+    """Make what a request with an idempotency key asks for."""
+    return Once(source, key, window, hashlib.sha256(body).digest(), now_ms)
 
 
 def a_snapshot(
@@ -65,7 +87,7 @@ class Served:
         snapshot: Snapshot,
         *,
         allow: Allow = lambda _source, _size: None,
-        limits: WriterLimits = QUICK,
+        limits: StorageLimits = QUICK,
     ) -> None:
         self.directory = directory
         self.snapshot = snapshot
@@ -97,6 +119,10 @@ class Served:
         """Post a JSON body with the key of the source."""
         return self.request("POST", f"/inbound/{name}", key or f"key-{name}", json=body, **options)
 
+    def query(self, key: str = "key-a", destination: str = "main", **parameters: Any) -> httpx.Response:
+        """Ask a destination with a key of a source."""
+        return self.request("GET", f"/query/{destination}", key, params=parameters)
+
     def rows(self, path: str = "main.db") -> list[dict[str, Any]]:
         """Return what another connection sees."""
         return rows(self.directory / path)
@@ -124,6 +150,15 @@ class Served:
     async def _say(self, message: Any) -> None:
         self._said.append(message["type"])
         self._started.set()
+
+
+def make_first_schema(path: Path) -> Path:
+    """Make a file as the first version of the gateway made it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(_FIRST_SCHEMA)
+        connection.execute("PRAGMA user_version = 1")
+    return path
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

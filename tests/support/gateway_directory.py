@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.supervisor import keys
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["a_destination", "a_source", "key_of", "make_directory", "write_atomically"]
+    from tests.support.http import Connection, Response
+
+__all__ = ["a_destination", "a_source", "key_of", "make_directory", "post_once", "write_atomically"]
 
 DAEMON = """\
 [supervisor]
@@ -55,6 +58,17 @@ def make_directory(
     (directory / "daemon.toml").write_text(DAEMON + daemon)
     keys.generate(directory)
     return directory
+
+
+def post_once(connection: Connection, source: str, idempotency_key: str, body: object) -> Response:
+    """Post a body as a request that may be a repetition."""
+    headers = {
+        "Authorization": f"Bearer {key_of(source)}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": idempotency_key,
+    }
+    connection._client.request("POST", f"/inbound/{source}", json.dumps(body), headers)
+    return connection.answer()
 
 
 def write_atomically(path: Path, text: str) -> None:

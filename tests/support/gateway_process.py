@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nexus_workers.gateway.sqlite_writer import WriterLimits
+from nexus_workers.gateway.storage import StorageLimits
 
 from nexus_supervisor.agent.shared import SharedCounters
 from tests.support.gateway import Served, a_snapshot, a_source
@@ -41,7 +41,7 @@ def _allowing(counters: SharedCounters) -> Any:
 
 def main(directory: str, number: str, *shared: str) -> None:
     """Run the process."""
-    options = {"limits": WriterLimits(busy_timeout_seconds=60, answer_timeout_seconds=120)}
+    options = {"limits": StorageLimits(busy_timeout_seconds=60, answer_timeout_seconds=120)}
     source = a_source("a", rate_limit={"requests_per_minute": LIMIT if shared else 0})
     if shared:
         descriptor, slot = map(int, shared)

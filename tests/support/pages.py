@@ -20,7 +20,7 @@ __all__ = ["DOCS", "PAGES", "ROOT", "anchors", "calls", "code", "command_lines",
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 
 @cache

@@ -150,7 +150,8 @@ def shown(value: object) -> str:
     """Show an event or effect in one line."""
     if isinstance(value, events.WorkerSaid):
         return shown(value.message)
-    facts = {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+    told = ((field, getattr(value, field.name)) for field in fields(value))  # type: ignore[arg-type]
+    facts = {field.name: fact for field, fact in told if fact != field.default}
     slot, incarnation = facts.pop("slot", None), facts.pop("incarnation", None)
     who = [] if slot is None else [f"{slot}/{incarnation}"]
     said = [text for name, fact in facts.items() if (text := _fact(name, fact))]
