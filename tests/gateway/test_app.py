@@ -112,12 +112,6 @@ def test_another_method_is_refused_with_those_allowed(served: Served, method: st
     assert response.headers["allow"] == allowed
 
 
-def test_queries_are_not_available_yet(served: Served) -> None:
-    response = served.request("GET", "/query/main?q=x", "key-a")
-    assert problem(response) == (404, "not_available")
-    assert "not available yet" in response.json()["detail"]
-
-
 def test_an_inbound_body_is_stored_and_answered_with_its_id(served: Served) -> None:
     response = served.inbound("a", {"content": "hello", "n": [1, 2.5, None]})
     assert response.status_code == 201

@@ -66,8 +66,8 @@ DEFAULTS = {
     "policy.allowed_operations": (),
     "policy.allowed_retrieval_modes": (),
     "policy.allowed_profiles": (),
-    "policy.max_results": 0,
-    "policy.max_response_bytes": 0,
+    "policy.max_results": 50,
+    "policy.max_response_bytes": 1024 * 1024,
     "policy.field_visibility.include_fields": (),
     "policy.field_visibility.strip_metadata": False,
     "policy.cache.read_from_cache": False,
@@ -121,15 +121,114 @@ def test_no_field_of_a_source_is_missing_from_the_table_of_defaults() -> None:
         ("rate_limit.bytes_per_second", 1_000_000),
         ("payload_limits.max_bytes", 1),
         ("mapping", {"content": "messages.-1.content"}),
+        ("idempotency.enabled", True),
+        ("idempotency.dedup_window_seconds", 31_536_000),
+        ("policy.max_results", 1_000),
+        ("policy.max_response_bytes", 64 * 1024 * 1024),
+        ("policy.field_visibility.strip_metadata", True),
+        ("policy.retrieval_firewall.max_classification_tier", "restricted"),
+        ("policy.retrieval_firewall.cross_namespace_read", True),
     ],
 )
 def test_a_value_within_its_bounds_is_taken(key: str, value: Any) -> None:
     assert value_at(built("sources", **nested(key, value)), key) == value
 
 
-def test_lists_of_a_policy_are_taken() -> None:
-    policy = built("sources", policy={"allowed_destinations": ["main"], "allowed_operations": ["read", "write"]}).policy
-    assert (policy.allowed_destinations, policy.allowed_operations) == (("main",), ("read", "write"))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("allowed_destinations", ["main"]),
+        ("allowed_operations", ["read", "write"]),
+        ("allowed_retrieval_modes", ["recent", "search"]),
+        ("allowed_profiles", ["deep"]),
+        ("field_visibility.include_fields", ["content", "title"]),
+        ("retrieval_firewall.blocked_labels", ["secret"]),
+        ("retrieval_firewall.required_labels", ["team"]),
+        ("retrieval_firewall.visible_namespaces", ["shared"]),
+    ],
+)
+def test_lists_of_a_policy_are_taken(key: str, value: list[str]) -> None:
+    assert value_at(built("sources", policy=nested(key, value)).policy, key) == tuple(value)
+
+
+@pytest.mark.parametrize(
+    ("firewall", "key", "message"),
+    [
+        (
+            {"default_classification_tier": "public"},
+            "default_classification_tier",
+            "this means nothing without max_classification_tier: write that, too, or remove this",
+        ),
+        (
+            {"visible_namespaces": ["x"], "cross_namespace_read": True},
+            "cross_namespace_read",
+            "with this, every namespace is visible: remove this or visible_namespaces",
+        ),
+    ],
+)
+def test_a_rule_that_would_mean_nothing_is_refused(firewall: dict[str, Any], key: str, message: str) -> None:
+    found = mistakes("sources", LEAST["sources"] | {"policy": {"retrieval_firewall": firewall}})
+    assert found == [(f"policy.retrieval_firewall.{key}", message)]
+
+
+def test_the_steps_of_a_transform_are_taken_and_written_back_as_they_are() -> None:
+    steps = ["strip", {"truncate": 10}, {"replace": ["a", "b"]}, {"default": ["x"]}, "json"]
+    source = built("sources", transform={"content": steps, "secret": ["drop"]})
+    assert source.model_dump(mode="json")["transform"] == {"content": steps, "secret": ["drop"]}
+
+
+KNOWN_STEPS = "there are strip, collapse_spaces, lower, upper, json, drop, truncate, replace, default"
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("stirp", "expected a known step, found 'stirp': did you mean strip?"),
+        (
+            "shout",
+            f"expected a known step, found 'shout': {KNOWN_STEPS}",
+        ),
+        ("truncate", "expected { truncate = N } with a whole number of characters, at least 1"),
+        ({"truncate": 0}, "expected { truncate = N } with a whole number of characters, at least 1"),
+        ({"truncate": True}, "expected { truncate = N } with a whole number of characters, at least 1"),
+        ({"trunkate": 5}, "expected a known step, found 'trunkate': did you mean truncate?"),
+        ({"strip": True}, 'expected "strip", which takes no value, found a table'),
+        (
+            {"replace": ["", "b"]},
+            'expected { replace = ["from", "to"] } with two texts, the first one not empty',
+        ),
+        (
+            {"replace": ["a"]},
+            'expected { replace = ["from", "to"] } with two texts, the first one not empty',
+        ),
+        (
+            {"default": {"a": 1}},
+            "expected { default = VALUE } with a text, a number, true, false or a list of texts",
+        ),
+        (
+            {"truncate": 5, "default": "x"},
+            "expected a table with one key, the name of the step, found 2 keys",
+        ),
+        (
+            7,
+            f"expected the name of a step or a table such as {{ truncate = 100 }}: {KNOWN_STEPS}",
+        ),
+    ],
+)
+def test_a_step_that_is_written_wrongly_is_named_with_what_is_right(step: Any, message: str) -> None:
+    found = mistakes("sources", LEAST["sources"] | {"transform": {"content": ["strip", step]}})
+    assert found == [("transform.content.1", message)]
+
+
+def test_nothing_goes_with_a_field_that_is_dropped() -> None:
+    found = mistakes("sources", LEAST["sources"] | {"transform": {"content": ["strip", "drop"]}})
+    assert found == [("transform.content", '"drop" removes the field: expected no other step beside it')]
+
+
+@pytest.mark.parametrize("steps", [[], ["strip"] * 17])
+def test_the_number_of_steps_is_bounded(steps: list[str]) -> None:
+    found = mistakes("sources", LEAST["sources"] | {"transform": {"content": steps}})
+    assert [where for where, _ in found] == ["transform.content"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +254,15 @@ def test_lists_of_a_policy_are_taken() -> None:
         ("rate_limit.bytes_per_second", -1),
         ("payload_limits.max_bytes", 0),
         ("payload_limits.max_bytes", 1 << 40),
-        ("idempotency.dedup_window_seconds", -1),
+        ("idempotency.dedup_window_seconds", 0),
+        ("idempotency.dedup_window_seconds", 31_536_001),
+        ("namespace", "a\0b"),
+        ("default_profile", "a\0b"),
+        ("policy.max_results", 0),
+        ("policy.max_results", 1_001),
+        ("policy.max_response_bytes", 1_023),
+        ("policy.retrieval_firewall.max_classification_tier", "secret"),
+        ("policy.retrieval_firewall.max_classification_tier", "Public"),
     ],
 )
 def test_a_value_of_another_type_or_out_of_bounds_is_named(key: str, value: Any) -> None:
@@ -179,15 +286,7 @@ def test_an_operation_that_does_not_exist_is_named() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("sources", "transform", {"content": ["trim"]}),
-        ("sources", "idempotency.enabled", True),
         ("sources", "signing.mode", "hmac"),
-        ("sources", "policy.max_results", 10),
-        ("sources", "policy.max_response_bytes", 10),
-        ("sources", "policy.allowed_retrieval_modes", ["exact"]),
-        ("sources", "policy.allowed_profiles", ["fast"]),
-        ("sources", "policy.field_visibility.include_fields", ["content"]),
-        ("sources", "policy.field_visibility.strip_metadata", True),
         ("sources", "policy.cache.read_from_cache", True),
         ("sources", "policy.cache.write_to_cache", True),
         ("sources", "policy.cache.max_ttl_seconds", 1),
@@ -195,12 +294,6 @@ def test_an_operation_that_does_not_exist_is_named() -> None:
         ("sources", "policy.decay.half_life_days", 1),
         ("sources", "policy.decay.decay_mode", "step"),
         ("sources", "policy.decay.step_threshold_days", 1.5),
-        ("sources", "policy.retrieval_firewall.blocked_labels", ["x"]),
-        ("sources", "policy.retrieval_firewall.required_labels", ["x"]),
-        ("sources", "policy.retrieval_firewall.max_classification_tier", "x"),
-        ("sources", "policy.retrieval_firewall.default_classification_tier", "x"),
-        ("sources", "policy.retrieval_firewall.visible_namespaces", ["x"]),
-        ("sources", "policy.retrieval_firewall.cross_namespace_read", True),
         ("destinations", "url", "http://x"),
         ("destinations", "decay.half_life_days", 1),
         ("destinations", "decay.decay_mode", "step"),
@@ -257,10 +350,26 @@ def test_a_sqlite_destination_needs_the_path_of_its_file(db_path: dict[str, str]
     assert message
 
 
-def test_postgres_is_refused_by_name_and_other_types_by_what_is_known() -> None:
-    assert mistakes("destinations", LEAST["destinations"] | {"type": "postgres"}) == [
-        ("type", "postgres is not supported yet: write sqlite"),
-    ]
+@pytest.mark.parametrize(
+    ("fields", "where", "found"),
+    [({}, "", "none"), ({"dsn": "host=a", "connection_string": "host=a"}, "connection_string", "both")],
+)
+def test_a_postgres_destination_needs_one_address(fields: dict[str, str], where: str, found: str) -> None:
+    document = {"name": "main", "type": "postgres", **fields}
+    message = f"expected either dsn or connection_string, found {found}"
+    assert mistakes("destinations", document) == [(where, message)]
+
+
+@pytest.mark.parametrize("key", ["dsn", "connection_string"])
+def test_a_postgres_destination_is_taken_with_its_address_under_either_name(key: str) -> None:
+    document = {"name": "main", "type": "postgres", key: "host=a"}
+    compiled = MODELS["destinations"].compile(document, Origins(Path("/"), {}, PEPPER))
+    destination = MODELS["destinations"].build(compiled.body, compiled.secrets)
+    assert getattr(destination, key).reveal() == "host=a"
+    assert destination.pool_size == 4
+
+
+def test_other_types_of_destinations_are_refused_with_what_is_known() -> None:
     [(where, message)] = mistakes("destinations", LEAST["destinations"] | {"type": "mysql"})
     assert where == "type"
     assert "'sqlite'" in message

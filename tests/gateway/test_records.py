@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nexus_workers.gateway import records
 from nexus_workers.gateway.answers import Refused
 from nexus_workers.gateway.records import identifier, record
 
@@ -49,6 +50,16 @@ def test_another_type_or_length_is_refused_by_name(name: str, value: Any) -> Non
         made({name: value})
     assert caught.value.answer.status == 422
     assert f"field '{name}'" in json.loads(caught.value.answer.body)["detail"]
+
+
+def test_a_record_that_no_database_could_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_MAX_STORED_BYTES", 30)
+    assert json.loads(made({"a": "é"}, mapping={"x": "a", "y": "a"}).body) == {"x": "é", "y": "é"}
+    with pytest.raises(Refused) as caught:
+        made({"a": "é" * 10}, mapping={"x": "a", "y": "a"})
+    document = json.loads(caught.value.answer.body)
+    assert (document["status"], document["code"]) == (422, "value")
+    assert document["detail"] == "the record would be of 55 bytes: expected at most 30"
 
 
 def test_a_failed_mapping_is_refused_with_field_and_path() -> None:

@@ -60,10 +60,19 @@ def test_every_source_is_valid_and_one_may_write(origins: Origins) -> None:
     assert [name for name, document in sources.items() if document["can_write"]] == ["claude-code"]
 
 
-def test_the_commented_mapping_is_valid_too(origins: Origins) -> None:
+def test_the_commented_tables_of_a_source_are_valid_too(origins: Origins) -> None:
     document = tomli.loads(without_comment_marks(TEMPLATES / "sources" / "claude-code.toml"))["source"]
     assert document["mapping"]["content"] == "messages.-1.content"
+    assert document["transform"].keys() == {"content", "labels"}
+    assert document["idempotency"]["enabled"]
     MODELS["source"].compile(document, origins)
+
+
+def test_the_source_that_may_only_read_sees_what_the_other_one_writes() -> None:
+    sources = documents("sources", "source")
+    assert sources["cursor"]["can_read"]
+    firewall = sources["cursor"]["policy"]["retrieval_firewall"]
+    assert firewall["visible_namespaces"] == [sources["claude-code"].get("namespace", "claude-code")]
 
 
 def test_every_destination_is_valid_and_its_folder_is_part_of_the_template(origins: Origins) -> None:

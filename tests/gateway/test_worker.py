@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+import sqlite3
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from nexus_supervisor.core import canonical
@@ -12,11 +15,12 @@ from nexus_supervisor.core.codec import pack
 from nexus_supervisor.core.content import Content, Entries, Entry, Section
 from nexus_supervisor.models.loading import load_model
 from nexus_supervisor.models.secrets import Origins
-from tests.support.gateway import rows
+from tests.support.gateway import make_first_schema, rows
 from tests.support.http import Connection
 from tests.support.workers import PEPPER, Site, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MODELS = {"sources": "nexus_workers.gateway.models:Source", "destinations": "nexus_workers.gateway.models:Destination"}
@@ -25,6 +29,22 @@ MAIN = {"main": {"name": "main", "type": "sqlite", "db_path": "main.db"}}
 
 def a_source(name: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "api_key": f"key-{name}", "can_write": True, "target_destination": "main", **fields}
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Hold the write lock of a SQLite file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def wait_until_open(pid: int, path: Path) -> None:
+    """Return when a process has a file open."""
+    process = psutil.Process(pid)
+    while not any(opened.path == str(path) for opened in process.open_files()):
+        os.sched_yield()
 
 
 class Gateway:
@@ -126,6 +146,21 @@ def test_a_request_in_hand_ends_on_the_version_that_it_began_with(gateway: Gatew
     response = request.finish()
     assert (response.status, response.version) == (201, 1)
     assert [row["namespace"] for row in rows(gateway.directory / "main.db")] == ["old"]
+
+
+def test_a_query_in_hand_ends_under_the_policy_that_it_began_with(gateway: Gateway) -> None:
+    path = make_first_schema(gateway.directory / "main.db")
+    reader = a_source("a", can_read=True)
+    gateway.start(1, reader)
+    query = gateway.connect()
+    with write_lock(path):  # the file is of the version before: the query waits until it can be changed
+        query._client.request("GET", "/query/main", headers={"Authorization": "Bearer key-a"})
+        wait_until_open(gateway.workers[0].process.pid, path)
+        gateway.push(reader | {"can_read": False})
+        other = gateway.connect().request("GET", "/query/main", "key-a")
+        assert (other.status, other.version, other.json["code"]) == (403, 2, "can_read")
+    answer = query.answer()
+    assert (answer.status, answer.version, answer.json) == (200, 1, {"items": []})
 
 
 def test_a_rate_limit_holds_over_workers_and_over_a_push_that_does_not_touch_the_source(gateway: Gateway) -> None:

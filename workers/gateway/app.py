@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 from . import bodies, records
 from .answers import Answer, Refused, Send, problem, send_answer
 from .keyring import identify, presented_key
-from .permissions import target_of_write
-from .sqlite_file import UnavailableError
+from .once import once
+from .permissions import check_question, check_reader, target_of_write
+from .questions import question, search_of
+from .storage import ReusedKeyError, UnavailableError
 
 if TYPE_CHECKING:
     from .destinations import Destinations
     from .keyring import GatewaySnapshot
     from .models import Source
+    from .storage import Once
     from .surroundings import Surroundings
 
 __all__ = ["Gateway"]
@@ -121,12 +124,26 @@ class Gateway:
         source = self._authenticated(snapshot, scope)
         target = target_of_write(source, scope["path"].rpartition("/")[2])
         raw = await self._body(source, scope, receive)
-        record = await self._record(source, raw)
-        await self._stored(target, record)
-        return Answer.of(201, {"id": record.id})
+        if len(raw) > _LARGE_BODY_BYTES:
+            record, repeated = await asyncio.to_thread(self._made, source, scope, raw)
+        else:
+            record, repeated = self._made(source, scope, raw)
+        stored = await self._stored(target, record, repeated)
+        return Answer.of(201 if stored == record.id else 200, {"id": stored})
 
-    async def _query(self, _scope: Scope, _receive: bodies.Receive) -> Answer:
-        raise problem(404, "not_available", "queries are not available yet in this version of the gateway")
+    async def _query(self, scope: Scope, _receive: bodies.Receive) -> Answer:
+        snapshot = self._surroundings.current()
+        source = self._authenticated(snapshot, scope)
+        destination = scope["path"].rpartition("/")[2]
+        check_reader(source, destination, snapshot.destinations)
+        asked = question(source, scope["query_string"])
+        check_question(source, asked)
+        self._count(source, 0)
+        try:
+            found = await self._destinations.search(destination, search_of(source, asked))
+        except UnavailableError as error:
+            raise _unavailable(destination, error) from None
+        return Answer(200, found.document())
 
     def _authenticated(self, snapshot: GatewaySnapshot, scope: Scope) -> Source:
         """Return the source whose key the request presents; raise Refused (401)."""
@@ -160,18 +177,24 @@ class Gateway:
             detail = f"source {source.name} is over its rate limit: try again later"
             raise problem(429, "rate_limit", detail, {"Retry-After": str(max(1, math.ceil(wait)))})
 
-    async def _record(self, source: Source, raw: bytes) -> records.Record:
-        if len(raw) > _LARGE_BODY_BYTES:
-            return await asyncio.to_thread(self._made, source, raw)
-        return self._made(source, raw)
-
-    def _made(self, source: Source, raw: bytes) -> records.Record:
+    def _made(self, source: Source, scope: Scope, raw: bytes) -> tuple[records.Record, Once | None]:
+        """Return the record of a body, and what makes its request a repetition; raise Refused (422)."""
+        now_ms = self._surroundings.now_ms()
+        repeated = once(source, scope["headers"], raw, now_ms)
         body = bodies.decode(raw)
-        return records.record(source, body, now_ms=self._surroundings.now_ms(), random=self._surroundings.random(10))
+        return records.record(source, body, now_ms=now_ms, random=self._surroundings.random(10)), repeated
 
-    async def _stored(self, target: str, record: records.Record) -> None:
+    async def _stored(self, target: str, record: records.Record, repeated: Once | None) -> str:
+        """Return the id that is stored, of this request or of the one that it repeats; raise Refused (422 or 503)."""
         try:
-            await self._destinations.write(target, record)
+            return await self._destinations.write(target, record, repeated)
+        except ReusedKeyError:
+            detail = "this Idempotency-Key was used with another body: take a new key for a new record"
+            raise problem(422, "idempotency_key_reused", detail) from None
         except UnavailableError as error:
-            detail = f"destination {target} is unavailable: {error}"
-            raise problem(503, "destination", detail, {"Retry-After": "1"}) from None
+            raise _unavailable(target, error) from None
+
+
+def _unavailable(destination: str, error: UnavailableError) -> Refused:
+    detail = f"destination {destination} is unavailable: {error}"
+    return problem(503, "destination", detail, {"Retry-After": "1"})

@@ -9,7 +9,8 @@ that nobody believes in a protection that isn't there.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from importlib.util import find_spec
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -17,14 +18,21 @@ from pydantic_core import PydanticCustomError
 from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique
 
 from .mapping import check_path
+from .steps import Steps
 
 __all__ = ["Destination", "Source"]
 
 T = TypeVar("T")
 
+_NO_NUL = r"^[^\x00]*$"
+"""Databases of some kinds can't store it."""
+
 _MAX_BODY_BYTES = 256 * 1024 * 1024
 _MAX_REQUESTS_PER_MINUTE = 100_000_000
 _MAX_BYTES_PER_SECOND = 1 << 31
+_MAX_RESULTS = 1_000
+_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_MAX_WINDOW_SECONDS = 31_536_000
 
 
 def _reserved(value: T, info: ValidationInfo) -> T:
@@ -51,9 +59,10 @@ Later = AfterValidator(_reserved)
 """Mark a field that is reserved for a later version."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
-Word = Annotated[str, Field(min_length=1, max_length=256)]
+Word = Annotated[str, Field(min_length=1, max_length=256, pattern=_NO_NUL)]
 Tier = Annotated[int, Field(ge=0, le=3)]
-Words = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=1_000)]
+Classification = Literal["", "public", "internal", "confidential", "restricted"]
+Words = Annotated[tuple[Word, ...], Field(max_length=1_000)]
 Path = Annotated[str, Field(min_length=1, max_length=1_024), AfterValidator(_path)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Share = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -79,17 +88,17 @@ class PayloadLimits(_Table):
 
 
 class Idempotency(_Table):
-    """Recognize a repeated request; reserved."""
+    """Recognize a repeated request by its ``Idempotency-Key``."""
 
-    enabled: Annotated[bool, Later] = False
-    dedup_window_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 300
+    enabled: bool = False
+    dedup_window_seconds: Annotated[int, Field(ge=1, le=_MAX_WINDOW_SECONDS)] = 300
 
 
 class FieldVisibility(_Table):
-    """Choose the fields that a query shows; reserved."""
+    """Choose what a query shows: these fields of a body (none: all), and whether anything beside the body."""
 
-    include_fields: Annotated[Words, Later] = ()
-    strip_metadata: Annotated[bool, Later] = False
+    include_fields: Words = ()
+    strip_metadata: bool = False
 
 
 class Cache(_Table):
@@ -115,15 +124,29 @@ class DestinationDecay(Decay):
     collections: Annotated[dict[Word, Decay], Field(max_length=1_000)] = Field(default_factory=dict)
 
 
-class RetrievalFirewall(_Table):
-    """Keep labeled memories out of queries; reserved."""
+def _default_classification(value: str, info: ValidationInfo) -> str:
+    if value and not info.data.get("max_classification_tier"):
+        message = "this means nothing without max_classification_tier: write that, too, or remove this"
+        raise PydanticCustomError("meaningless", message)  # noqa: EM101
+    return value
 
-    blocked_labels: Annotated[Words, Later] = ()
-    required_labels: Annotated[Words, Later] = ()
-    max_classification_tier: Annotated[Annotated[str, Field(max_length=256)], Later] = ""
-    default_classification_tier: Annotated[Annotated[str, Field(max_length=256)], Later] = ""
-    visible_namespaces: Annotated[Words, Later] = ()
-    cross_namespace_read: Annotated[bool, Later] = False
+
+def _cross_namespace(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
+    if value and info.data.get("visible_namespaces"):
+        message = "with this, every namespace is visible: remove this or visible_namespaces"
+        raise PydanticCustomError("meaningless", message)  # noqa: EM101
+    return value
+
+
+class RetrievalFirewall(_Table):
+    """Keep records out of queries: by label, by classification, and by namespace."""
+
+    blocked_labels: Words = ()
+    required_labels: Words = ()
+    max_classification_tier: Classification = ""
+    default_classification_tier: Annotated[Classification, AfterValidator(_default_classification)] = ""
+    visible_namespaces: Words = ()
+    cross_namespace_read: Annotated[bool, AfterValidator(_cross_namespace)] = False
 
 
 class Policy(_Table):
@@ -131,10 +154,10 @@ class Policy(_Table):
 
     allowed_destinations: Annotated[tuple[str, ...], References("destinations"), Field(max_length=1_000)] = ()
     allowed_operations: Annotated[tuple[Literal["read", "write", "search"], ...], Field(max_length=3)] = ()
-    allowed_retrieval_modes: Annotated[Words, Later] = ()
-    allowed_profiles: Annotated[Words, Later] = ()
-    max_results: Annotated[Count, Later] = 0
-    max_response_bytes: Annotated[Count, Later] = 0
+    allowed_retrieval_modes: Annotated[tuple[Literal["recent", "search"], ...], Field(max_length=2)] = ()
+    allowed_profiles: Words = ()
+    max_results: Annotated[int, Field(ge=1, le=_MAX_RESULTS)] = 50
+    max_response_bytes: Annotated[int, Field(ge=1_024, le=_MAX_RESPONSE_BYTES)] = 1024 * 1024
     field_visibility: FieldVisibility = FieldVisibility()
     cache: Cache = Cache()
     decay: Decay = Decay()
@@ -152,28 +175,30 @@ class Source(_Table):
 
     name: Name
     api_key: Annotated[HashedSecret, Unique]
-    namespace: Annotated[str, Field(max_length=256, validate_default=True), AfterValidator(_namespace)] = ""
+    namespace: Annotated[
+        str, Field(max_length=256, pattern=_NO_NUL, validate_default=True), AfterValidator(_namespace)
+    ] = ""
     can_read: bool = False
     can_write: bool = False
     target_destination: Annotated[str | None, References("destinations")] = None
     default_actor_type: Word = "user"
-    default_actor_id: Annotated[str, Field(max_length=256)] = ""
+    default_actor_id: Annotated[str, Field(max_length=256, pattern=_NO_NUL)] = ""
     default_profile: Word = "balanced"
     tier: Tier = 3
     default_write_tier: Tier = 1
     rate_limit: RateLimit = RateLimit()
     payload_limits: PayloadLimits = PayloadLimits()
     mapping: Annotated[dict[Word, Path], Field(max_length=256)] = Field(default_factory=dict)
-    transform: Annotated[dict[str, tuple[Any, ...]], Later] = Field(default_factory=dict)
+    transform: Annotated[dict[Word, Steps], Field(max_length=256)] = Field(default_factory=dict)
     idempotency: Idempotency = Idempotency()
     policy: Policy = Policy()
     signing: Signing = Signing()
 
 
 def _type_of_destination(value: str) -> str:
-    if value != "sqlite":
-        message = "{type} is not supported yet: write sqlite"
-        raise PydanticCustomError("not_supported", message, {"type": value})  # noqa: EM101
+    if value == "postgres" and find_spec("psycopg_pool") is None:
+        message = 'this needs psycopg, which is not installed: pip install "nexus-supervisor[postgres]"'
+        raise PydanticCustomError("not_installed", message)  # noqa: EM101
     return value
 
 
@@ -184,14 +209,39 @@ def _db_path(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _dsn(value: Secret | None, info: ValidationInfo) -> Secret | None:
+    if value is None or info.data.get("type") != "postgres":
+        return value
+    from .postgres_dsn import mistake_in
+
+    if (mistake := mistake_in(value)) is not None:
+        raise PydanticCustomError("dsn", "{mistake}", {"mistake": mistake})  # noqa: EM101
+    return value
+
+
+def _connection(value: Secret | None, info: ValidationInfo) -> Secret | None:
+    """Ask for one way to connect, in the last of the fields that may hold it."""
+    if info.data.get("type") != "postgres" or "dsn" not in info.data or (value is None) != (info.data["dsn"] is None):
+        return value  # a dsn that was refused is no longer there
+    message = "expected either dsn or connection_string, found {found}"
+    raise PydanticCustomError("connection", message, {"found": "none" if value is None else "both"})  # noqa: EM101
+
+
 class Destination(_Table):
-    """Describe one place that records go to; ``db_path`` is relative to DIR."""
+    """Describe one place that records go to; ``db_path`` is relative to DIR.
+
+    A PostgreSQL destination has its address in ``dsn`` or in ``connection_string``, which mean the same, and at most
+    ``pool_size`` connections in each worker.
+    """
 
     name: Name
     type: Annotated[Literal["sqlite", "postgres"], AfterValidator(_type_of_destination)]
     db_path: Annotated[str, Field(max_length=4_096, validate_default=True), AfterValidator(_db_path)] = ""
-    dsn: Secret | None = None
+    dsn: Annotated[Secret | None, AfterValidator(_dsn)] = None
     url: Annotated[Annotated[str, Field(max_length=4_096)], Later] = ""
     api_key: Secret | None = None
-    connection_string: Secret | None = None
+    pool_size: Annotated[int, Field(ge=1, le=64)] = 4
+    connection_string: Annotated[
+        Secret | None, Field(validate_default=True), AfterValidator(_connection), AfterValidator(_dsn)
+    ] = None
     decay: DestinationDecay = DestinationDecay()

@@ -1,47 +1,32 @@
 """One SQLite file: how it is opened, and what an error means to the client.
 
-Decided here: the mode (write-ahead log, ``synchronous`` FULL, so that a commit is on disk when it returns), the schema,
-and the words for each error. Not decided here: which records share a transaction, and in which thread
-(``sqlite_writer.py``).
+Decided here: when a connection is kept and when it is made anew, and the words for each error. Not decided here: mode
+and schema (``sqlite_schema.py``), what is written and read (``sqlite_statements.py``), and in which thread
+(``sqlite_writer.py``, ``sqlite_reader.py``).
 
-Every worker has its own connection and takes the file's write lock by ``BEGIN IMMEDIATE``, waiting for the others no
-longer than ``busy_timeout_seconds``. A file that was deleted or replaced is noticed before each transaction, or what
-was answered with 201 would go to a file that nobody sees.
+Every worker has its own connections and waits for the locks of others no longer than ``busy_timeout_seconds``. A file
+that was deleted or replaced is noticed before each use, or what was answered with 201 would go to a file that nobody
+sees.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .sqlite_schema import prepare
+from .storage import UnavailableError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from .records import Record
+__all__ = ["SqliteFile"]
 
-__all__ = ["SCHEMA_VERSION", "SqliteFile", "UnavailableError"]
-
-SCHEMA_VERSION = 1
 _PREPARE_PAUSE_SECONDS = 0.01
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS memories (
-    id         TEXT PRIMARY KEY NOT NULL,
-    source     TEXT NOT NULL,
-    namespace  TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    tier       INTEGER NOT NULL,
-    profile    TEXT NOT NULL,
-    actor_type TEXT NOT NULL,
-    actor_id   TEXT NOT NULL,
-    body       TEXT NOT NULL
-)
-"""
-_INSERT = """
-INSERT INTO memories (id, source, namespace, created_at, tier, profile, actor_type, actor_id, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
 _REASONS = {
     "SQLITE_BUSY": "it is locked by somebody else",
     "SQLITE_LOCKED": "it is locked by somebody else",
@@ -55,34 +40,30 @@ _REASONS = {
 }
 
 
-class UnavailableError(Exception):
-    """Say in the rest of a sentence why a destination can't take a record now."""
-
-
 class SqliteFile:
-    """Hold the connection to one file; used by one thread."""
+    """Hold one connection to one file; used by one thread at a time."""
 
     def __init__(self, path: Path, busy_timeout_seconds: float) -> None:
         self._path = path
         self._busy_timeout_seconds = busy_timeout_seconds
         self._connection: sqlite3.Connection | None = None
-        self._identity = (0, 0)
+        self._identity: tuple[int, int] | None = None
 
-    def write(self, records: list[Record]) -> str | None:
-        """Commit all records in one transaction; return why none of them was written, or None."""
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection to the file that the path names now; an error closes it and is an UnavailableError."""
         try:
-            connection = self._open()
-            if records:
-                _insert(connection, records)
-        except UnavailableError as error:
-            return str(error)
+            yield self._open()
+        except UnavailableError:
+            self.close()
+            raise
         except sqlite3.Error as error:
             self.close()
-            return _reason(error)
+            raise UnavailableError(_reason(error)) from None
         except OSError as error:
             self.close()
-            return f"it can't be reached: {error.strerror}"
-        return None
+            message = f"it can't be reached: {error.strerror}"
+            raise UnavailableError(message) from None
 
     def close(self) -> None:
         """Close the connection; what is not committed is gone."""
@@ -91,14 +72,14 @@ class SqliteFile:
             self._connection = None
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and self._identity != _identity(self._path):
+        if self._identity is None or self._identity != _identity(self._path):
             self.close()
         if self._connection is None:
             if not self._path.parent.is_dir():
                 message = "the directory of its db_path does not exist: make it"
                 raise UnavailableError(message)
+            self._identity = _identity(self._path)  # first: a file that is replaced meanwhile is noticed later
             self._connection = self._connect_patiently()
-            self._identity = _identity(self._path)
         return self._connection
 
     def _connect_patiently(self) -> sqlite3.Connection:
@@ -113,65 +94,24 @@ class SqliteFile:
             time.sleep(_PREPARE_PAUSE_SECONDS)
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Return device and inode of a file, zeros where there is none."""
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file, None where there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:
-        return 0, 0
+        return None
     return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, busy_timeout_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_timeout_seconds, isolation_level=None)
+    """Open the file and prepare it; the threads of a pool take turns, so the connection isn't bound to one."""
+    connection = sqlite3.connect(path, timeout=busy_timeout_seconds, isolation_level=None, check_same_thread=False)
     try:
-        _prepare(connection)
+        prepare(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Bring the file to our mode and schema; every worker does this at once, and each finds it done or does it."""
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            message = "its file system can't keep a write-ahead log"
-            raise UnavailableError(message)
-    connection.execute("PRAGMA synchronous = FULL")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        message = f"its file has schema version {version}, and this program knows {SCHEMA_VERSION}"
-        raise UnavailableError(message)
-    if version < SCHEMA_VERSION:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-
-
-def _insert(connection: sqlite3.Connection, records: list[Record]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(
-        _INSERT,
-        [_row(record) for record in records],
-    )
-    connection.execute("COMMIT")
-
-
-def _row(record: Record) -> tuple[str | int, ...]:
-    return (
-        record.id,
-        record.source,
-        record.namespace,
-        record.created_at,
-        record.tier,
-        record.profile,
-        record.actor_type,
-        record.actor_id,
-        record.body,
-    )
 
 
 def _reason(error: sqlite3.Error) -> str:
