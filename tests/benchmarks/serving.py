@@ -31,6 +31,11 @@ __all__ = ["main"]
 
 _APPS = Path(__file__).with_name("apps")
 _WARM_UP_SECONDS = 1
+_HANDLERS = {
+    "an async handler that does nothing": "/",
+    "an async handler with a checked parameter, a dependency and a model": "/quote?amount=3",
+    "a plain handler, on a thread": "/thread?amount=3",
+}
 _ROLLOUT = "[supervisor.rollout]\nbake_seconds = 0\n"
 _KNOBS = """
 [[supervisor.section]]
@@ -76,7 +81,11 @@ def frameworks(directory: Path, plan: _Plan) -> dict[str, Any]:
     keys.generate(place)
     options = ("--program", "asgi", "--app", "fastapi_app:app", "-w", str(plan.workers))
     with servers.uvicorn(alone, "fastapi_app:app", plan.workers) as peer, servers.nexus(place, *options) as ours:
-        return _in_turns([_Contender("uvicorn", peer, "/", {}), _Contender("nexus-supervisor", ours, "/", {})], plan)
+        found = {}
+        for what, path in _HANDLERS.items():
+            contenders = [_Contender("uvicorn", peer, path, {}), _Contender("nexus-supervisor", ours, path, {})]
+            found[what] = _in_turns(contenders, plan)
+        return found
 
 
 def sizes(directory: Path, plan: _Plan, counts: Iterable[int]) -> dict[str, Any]:
@@ -223,7 +232,7 @@ def main(workers: int, rounds: int, seconds: int, connections: int, file: Path |
         document["pushes"] = pushes(directory / "pushes", plan)
     if file is not None:
         file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    lines = _compared("FastAPI, unmodified", document["frameworks"])
+    lines = [line for what, one in document["frameworks"].items() for line in _compared(f"FastAPI, {what}", one)]
     lines += _compared("gateway, GET /whoami", document["sizes"])
     click.echo("\n".join([*lines, *_pushed(document["pushes"])]))
 
