@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 if TYPE_CHECKING:
@@ -16,56 +16,72 @@ if TYPE_CHECKING:
 
     from nexus_supervisor.adapters.asgi import Surrounded
 
-__all__ = ["MAX_INCOMPLETE_BYTES", "http_protocol", "web_socket_protocol"]
+__all__ = ["BoundedProtocol", "http_protocol", "web_socket_protocol"]
 
 MAX_INCOMPLETE_BYTES = 65_536
 """How much of a head, or of what frames a body in chunks, is taken before it is complete."""
 
-_UNBOUNDED = hasattr(AutoHTTPProtocol, "on_headers_complete")  # httptools; h11 is given its bound by server.py
 _TOO_LONG = "The head of a request must not be longer than 64 KiB."
 
 
-def http_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:
-    """Return uvicorn's HTTP protocol, with bounds for what is no request yet, and our headers on its refusals."""
+class BoundedProtocol(HttpToolsProtocol):
+    """Be uvicorn's HTTP protocol, with bounds for what is no request yet."""
 
-    class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # chosen when it is imported
-        incomplete, progress = 0, False
+    surrounded: Surrounded
+    incomplete, progress = 0, False
+    idle_since = 0.0
+    """When it was last given something to do, or had done it: seconds of the loop's clock."""
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+    def connection_made(self, transport: Any) -> None:
+        """Begin."""
+        self.idle_since = self.loop.time()
+        super().connection_made(transport)
 
-        def connection_lost(self, error: Exception | None) -> None:
-            self._unset_keepalive_if_required()
-            super().connection_lost(error)
+    def data_received(self, received: bytes) -> None:
+        """Take bytes, within the bounds of what is no request yet."""
+        before, self.progress = self.cycle, False
+        super().data_received(received)
+        if self.progress or self.cycle is not before:
+            self.incomplete = 0
+            return
+        self.incomplete += len(received)
+        if self.incomplete > MAX_INCOMPLETE_BYTES and not self.transport.is_closing():
+            self.send_400_response(_TOO_LONG)
 
-        def data_received(self, received: bytes) -> None:
-            # uvicorn stops its timer at the first byte: a head that comes byte by byte would keep a connection for ever
-            timer, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
-            before, self.progress = self.cycle, False
-            super().data_received(received)
-            begun = self.cycle is not before
-            self.incomplete = 0 if begun or self.progress or not _UNBOUNDED else self.incomplete + len(received)
-            if self.incomplete > MAX_INCOMPLETE_BYTES and not self.transport.is_closing():
-                self.send_400_response(_TOO_LONG)
-            if timer is not None:
-                if begun or self not in self.connections:  # a request, or a WebSocket
-                    timer.cancel()
-                else:
-                    self.timeout_keep_alive_task = timer
+    def on_response_complete(self) -> None:
+        """Go on with the next request, if there is one."""
+        # in place of uvicorn's, which starts a timer after each response and stops it at the first byte of the next
+        # request: that costs a microsecond or two, and a head that comes byte by byte keeps a connection for ever
+        self.server_state.total_requests += 1
+        self.idle_since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
-        def on_body(self, part: bytes) -> None:
-            self.progress = True
-            super().on_body(part)
-
-        def send_400_response(self, message: str) -> None:
-            if not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
-                self.transport.write(_refusal(surrounded, message.encode()))
+    def end_idle(self, before: float) -> None:
+        """Close the connection where nothing is in hand since a moment before that."""
+        cycle: Any = self.cycle  # None before the first request
+        if self.idle_since < before and (cycle is None or cycle.response_complete):
             self.transport.close()
 
-    return BoundedProtocol
+    def on_body(self, part: bytes) -> None:
+        """Notice that a request makes progress."""
+        self.progress = True
+        super().on_body(part)
+
+    def send_400_response(self, message: str) -> None:
+        """Refuse what is no request, and close."""
+        cycle: Any = self.cycle
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            self.transport.write(_refusal(self.surrounded, message.encode()))
+        self.transport.close()
+
+
+def http_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:
+    """Return the HTTP protocol of one surrounded application, whose headers its refusals carry."""
+    return type("SurroundedProtocol", (BoundedProtocol,), {"surrounded": surrounded})
 
 
 def web_socket_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from nexus_supervisor.adapters.connections import MAX_INCOMPLETE_BYTES, http_protocol, web_socket_protocol
+from nexus_supervisor.adapters.connections import BoundedProtocol, http_protocol, web_socket_protocol
 from nexus_supervisor.errors import NexusError, UsageError
 
 if TYPE_CHECKING:
@@ -65,8 +65,6 @@ def run(surrounded: Surrounded, agent: Agent) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        h11_max_incomplete_event_size=MAX_INCOMPLETE_BYTES,
     )
     _Server(config, surrounded, agent).run(sockets=list(agent.listeners))
 
@@ -128,9 +126,17 @@ class _Server(uvicorn.Server):
             self._agent.progress.tick()
             if counter % _TICKS_A_LOOK == 0:
                 self._surrounded.cut_overdue(time.monotonic())
+                self._end_idle()
             await self.on_tick(counter)
             counter += 1
             await asyncio.sleep(_TICK_SECONDS)
+
+    def _end_idle(self) -> None:
+        """Close connections on which nothing was asked for, or nothing whole, for a long time."""
+        before = asyncio.get_running_loop().time() - _KEEP_ALIVE_SECONDS
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, BoundedProtocol):
+                connection.end_idle(before)
 
 
 class _Ending:

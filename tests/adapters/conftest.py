@@ -86,21 +86,9 @@ async def app(scope, receive, send):
             return
 '''
 
-PLAIN = '''
-import sys
-
-def run(agent):
-    """Serve without the optional speedups, as on a system that has none."""
-    sys.modules["uvloop"] = sys.modules["httptools"] = None
-    from nexus_workers import asgi
-
-    asgi.run(agent)
-'''
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "web.py").write_text(WEB)
-    (tmp_path / "plain.py").write_text(PLAIN)
     with Site(tmp_path) as made:
         yield made

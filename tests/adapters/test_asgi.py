@@ -49,9 +49,8 @@ def test_every_error_carries_the_headers_and_is_counted_once(site: Site, path: s
         assert ("Traceback" in worker.log()) == ("raise" in path)
 
 
-@pytest.mark.parametrize("program", ["asgi", "plain:run"])
-def test_what_is_no_http_is_refused_with_the_headers(site: Site, program: str) -> None:
-    with a_server(site, program=program).serve(ONE), socket.create_connection(site.address) as client:
+def test_what_is_no_http_is_refused_with_the_headers(site: Site) -> None:
+    with a_server(site).serve(ONE), socket.create_connection(site.address) as client:
         client.sendall(b"nonsense\r\n\r\n")
         with client.makefile("rb") as answer:
             raw = answer.read().lower()
@@ -92,8 +91,8 @@ def test_an_idle_connection_holds_no_snapshot(site: Site) -> None:
             get(other)
 
         retired(worker, version)
-        _, body = get(other, "/alive")
-        assert body["alive"] == [version]
+        while get(other, "/alive")[1]["alive"] != [version]:  # the worker says so a moment before it lets go
+            assert worker.process.poll() is None
 
 
 def test_the_lifespan_sees_the_newest_version_and_ends_with_the_worker(site: Site) -> None:
@@ -179,9 +178,8 @@ def test_a_request_that_is_not_answered_by_the_deadline_is_answered_503(site: Si
         assert totals(site).errors == 1
 
 
-@pytest.mark.parametrize("program", ["asgi", "plain:run"])
-def test_no_request_fails_when_a_worker_is_replaced_under_load(site: Site, program: str) -> None:
-    with a_server(site, 0, program=program).serve(ONE) as old, a_server(site, 1, program=program) as new:
+def test_no_request_fails_when_a_worker_is_replaced_under_load(site: Site) -> None:
+    with a_server(site, 0).serve(ONE) as old, a_server(site, 1) as new:
         with Load(site.address, clients=8) as load:
             load.until_each_client_has(1, lambda: old.process.poll() is None)
             new.serve(ONE)

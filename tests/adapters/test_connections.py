@@ -1,4 +1,4 @@
-"""What a connection may cost before a request is complete, in bytes and seconds; with and without the speedups."""
+"""What a connection may cost before a request is complete, in bytes and seconds."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ def run(agent):
     from nexus_workers import asgi
 
     asgi.run(agent)
-
-def plain(agent):
-    import plain
-
-    plain.run(agent)
 """
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -41,10 +36,10 @@ BEGINNINGS = {
 }
 
 
-@pytest.fixture(params=["run", "plain"])
-def hasty(site: Site, request: pytest.FixtureRequest) -> Iterator[Worker]:
+@pytest.fixture
+def hasty(site: Site) -> Iterator[Worker]:
     (site.directory / "hasty.py").write_text(HASTY)
-    with a_server(site, program=f"hasty:{request.param}").serve(ONE) as worker:
+    with a_server(site, program="hasty:run").serve(ONE) as worker:
         yield worker
 
 
@@ -72,10 +67,9 @@ def send_until_closed(client: socket.socket, part: bytes) -> None:
             return
 
 
-@pytest.mark.parametrize("program", ["asgi", "plain:run"])
 @pytest.mark.parametrize("begins", BEGINNINGS.values(), ids=BEGINNINGS)
-def test_a_head_or_frame_without_end_closes_its_connection(site: Site, program: str, begins: bytes) -> None:
-    with a_server(site, program=program).serve(ONE), connected(site.address) as other:
+def test_a_head_or_frame_without_end_closes_its_connection(site: Site, begins: bytes) -> None:
+    with a_server(site).serve(ONE), connected(site.address) as other:
         with socket.create_connection(site.address) as client:
             client.settimeout(0.001)
             client.sendall(begins)
@@ -94,9 +88,8 @@ def test_a_head_that_is_too_long_is_refused_with_the_headers(site: Site) -> None
         assert status == b"HTTP/1.1 400 Bad Request\r\n"
 
 
-@pytest.mark.parametrize("program", ["asgi", "plain:run"])
-def test_a_large_body_that_nobody_reads_is_no_head(site: Site, program: str) -> None:
-    with a_server(site, program=program).serve(ONE), connected(site.address) as client:
+def test_a_large_body_that_nobody_reads_is_no_head(site: Site) -> None:
+    with a_server(site).serve(ONE), connected(site.address) as client:
         client.request("POST", "/", b"x" * 3_000_000)
         first = client.getresponse()
         first.read()
