@@ -20,7 +20,7 @@ def run(agent: Agent) -> None:
 
 def answer(agent: Agent, connection: socket.socket) -> None:
     """Answer with the application's own keys of ``[daemon]``, as the snapshot of this request has them."""
-    with connection, agent.request() as snapshot:
+    with connection, agent.request() as snapshot, suppress(OSError):
         connection.settimeout(1)
         connection.recv(65536)
         head = f"Nexus-Config-Version: {snapshot.version}\r\nNexus-Worker: {agent.slot}/{agent.incarnation}"

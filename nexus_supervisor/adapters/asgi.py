@@ -55,9 +55,9 @@ class Surrounded:
         agent.on_drain(self._close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; the lifespan is passed on as it is."""
+        """Answer one request, or lead the application through its lifespan."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         answer = _Answer(self, scope, receive, send)
         with answer:
@@ -65,13 +65,34 @@ class Surrounded:
                 await self._app(scope, answer.receive, answer.send)
                 if not answer.begun:
                     await answer.returned()
-            except asyncio.CancelledError:
-                if not answer.cut:
+            except asyncio.CancelledError as error:
+                if answer.cut:
+                    answer.task.uncancel()
+                    await answer.cut_off()
+                elif answer.task.cancelling():
                     raise
-                answer.task.uncancel()
-                await answer.cut_off()
-            except Exception as error:  # noqa: BLE001 - logged and counted
+                else:
+                    await answer.raised(error)
+            except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - logged and counted
                 await answer.raised(error)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the lifespan on as it is; say what the server doesn't where it ends by an exception."""
+        sent = ""
+
+        async def noted(message: Message) -> None:
+            nonlocal sent
+            sent = message["type"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if not sent:
+                _logger.info("the application has no lifespan: it raised %s", type(error).__name__)
+            elif not sent.endswith(".failed"):  # that was said with its reason
+                _logger.exception("the application raised an exception in its lifespan")
+            raise
 
     def headers(self, snapshot: Snapshot | None = None) -> Headers:
         """Return the headers of a response that this snapshot answers, or else the one of this context."""
@@ -150,7 +171,7 @@ class _Answer(Request):
             _logger.error("the application answered nothing, so it is answered with 500")
             await self._end(_SERVER_ERROR, "Internal Server Error", _INTERNAL_ERROR)
 
-    async def raised(self, error: Exception) -> None:
+    async def raised(self, error: BaseException) -> None:
         """Take notice that the application has raised an exception."""
         if self.gone and _is_departure(error):
             _logger.info("the client left before the answer was complete (%s)", type(error).__name__)
@@ -209,7 +230,7 @@ class _Cut(BaseException):
     """Have the server close a connection whose answer ends before its end; no application catches it by accident."""
 
 
-def _is_departure(error: Exception) -> bool:
+def _is_departure(error: BaseException) -> bool:
     """Return whether an exception is how a server or a framework says that the client has left."""
     return isinstance(error, OSError) or "Disconnect" in type(error).__name__
 

@@ -5,8 +5,7 @@ application (PEP 3333). Not decided here: what surrounds a request (``asgi.py``)
 returns, which is after the thread has closed the response iterable, whatever happened before.
 
 The thread waits until what it sent has been taken, so nothing grows where a client reads slowly. Where the client has
-left or the request is cut off, the next part of the response isn't taken any more and the next part of the body fails;
-a thread that does neither can't be ended.
+left or the request is cut off, its next write and its next read fail; a thread that does neither can't be ended.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 _STATUS = re.compile(r"[2-5][0-9]{2}(?![0-9])")
 _NAME, _VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[\t -~\x80-\xff]*")  # RFC 9110, section 5
-_BODILESS = ("204", "304")
+_STRAYS = (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)
 _MAX_LINE_CHARACTERS = 8_192  # of wsgi.errors; what is longer becomes several lines
 
 
@@ -112,7 +111,7 @@ class _Exchange:
 
     async def _deliver(self, parcel: tuple[Message, ...]) -> None:
         """Send messages of the thread, and tell it whether that went well."""
-        failure: BaseException | None = _LeftError("the client has left") if self._left else None
+        failure: BaseException | None = _LeftError("nobody waits for it any more") if self._left else None
         try:
             if failure is None:
                 for message in parcel:
@@ -160,11 +159,9 @@ class _Exchange:
         errors = _Errors()
         try:
             self._response.give(environ_of(self._scope, io.BufferedReader(self._body), errors))
-        except _LeftError:
-            _logger.info("the client left before the answer was complete")
-        except Exception:
-            raise
-        except BaseException as error:  # in a thread it would end nothing, in the loop everything
+        except _LeftError as error:
+            _logger.info("the answer is not complete: %s", error)
+        except _STRAYS as error:  # in a thread they would end nothing, in the loop more than the request
             message = f"the application raised {type(error).__name__}"
             raise RuntimeError(message) from error
         finally:
@@ -199,8 +196,7 @@ class _Response:
             if self._sent < 0 or self._sent != self._length:
                 self._put(b"", more=False)
         finally:
-            close = getattr(parts, "close", None)
-            if close is not None:
+            if (close := getattr(parts, "close", None)) is not None:
                 close()
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[..., None]:
@@ -216,18 +212,16 @@ class _Response:
         if not _STATUS.match(status):
             message = f'a status begins with three digits, like "200 OK"; found {status!r}'
             raise ValueError(message)
-        self._bodiless = status[:3] in _BODILESS
-        encoded, lengths = [], []
+        self._bodiless, self._length, encoded = status[:3] in ("204", "304"), None, []
         for name, value in headers:
             if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
                 message = f"header {name!r} has characters that no header may have, in its name or in its value"
                 raise ValueError(message)
             if name.lower() == "content-length":
-                lengths.append(int(value))
-                if self._bodiless:  # what the length would be: the server takes it for what is to come
+                if self._bodiless:  # what it would be; the server takes it for what is to come
                     continue
+                self._length = int(value)
             encoded.append((name.encode("latin-1"), value.encode("latin-1")))
-        self._length = lengths[0] if lengths and not self._bodiless else None
         self._head = {"type": "http.response.start", "status": int(status[:3]), "headers": encoded}
         return self._write
 

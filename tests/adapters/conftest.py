@@ -79,6 +79,12 @@ async def app(scope, receive, send):
             await answer(send, {}, 503)
         case "/raise":
             raise ValueError("broken")
+        case "/raise-exit":
+            raise SystemExit("broken")
+        case "/raise-interrupt":
+            raise KeyboardInterrupt
+        case "/raise-cancelled":
+            raise asyncio.CancelledError
         case "/raise-late":
             await answer(send, {}, 500)
             raise ValueError("broken")

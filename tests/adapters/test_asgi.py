@@ -33,7 +33,9 @@ def test_a_response_says_which_version_and_worker_it_is_from(site: Site) -> None
         assert response_two.getheader("Nexus-Worker") == "shop-2/5"
 
 
-@pytest.mark.parametrize("path", ["/503", "/raise", "/raise-late", "/silent"])
+@pytest.mark.parametrize(
+    "path", ["/503", "/raise", "/raise-exit", "/raise-interrupt", "/raise-cancelled", "/raise-late", "/silent"]
+)
 def test_every_error_carries_the_headers_and_is_counted_once(site: Site, path: str) -> None:
     with a_server(site).serve(ONE) as worker, connected(site.address) as client:
         response, _ = get(client, path)

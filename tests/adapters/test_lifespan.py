@@ -40,6 +40,15 @@ async def app(scope, receive, send):
         return
     BODY = scope["state"]["greeting"]{ANSWER}
 """,
+    "leaving": f"""
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({{"type": "lifespan.startup.complete"}})
+        await receive()
+        raise ValueError("it broke at the end")
+    BODY = b"leaving"{ANSWER}
+""",
     "failing": """
 async def app(scope, receive, send):
     await receive()
@@ -82,6 +91,17 @@ def test_an_application_is_served_with_a_lifespan_and_without(apps: Site, app: s
         assert body == said
         assert worker.ended() == 0
         assert "Traceback" not in worker.log()
+
+
+def test_an_exception_in_a_lifespan_is_logged_after_its_start(apps: Site) -> None:
+    with a_server(apps, app="leaving:app").serve(ONE) as worker, connected(apps.address) as client:
+        get(client)
+        client.close()
+        worker.drain()
+
+        assert worker.ended() == 0
+        assert "the application raised an exception in its lifespan" in worker.log()
+        assert "it broke at the end" in worker.log()
 
 
 def test_a_lifespan_that_fails_ends_the_worker_and_is_named(apps: Site) -> None:
