@@ -245,7 +245,9 @@ def _rejection(rejection: object, drift: object, now: float) -> list[tuple[str, 
         return [("last rejection", Cell("none"))]
     found = _list(rejection.get("errors"))
     stands = isinstance(drift, Mapping) and drift.get("reason") != "held"
-    head = f"{_ago(rejection.get('at'), now)}: {_text(rejection.get('reason'))}{'' if stands else ', mended since'}"
+    reason = rejection.get("reason")
+    over = ", mended since" if reason == "rejected" and not stands else ""
+    head = f"{_ago(rejection.get('at'), now)}: {_text(reason)}{over}"
     lines = [("last rejection", Cell(head, "bad" if stands else ""))]
     lines += [("", Cell(escaped(error))) for error in found[:SHOWN_ERRORS]]
     if len(found) > SHOWN_ERRORS:

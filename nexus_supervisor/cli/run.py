@@ -15,8 +15,8 @@ import click
 from nexus_supervisor.cli import terminal
 from nexus_supervisor.cli.options import invocation, shell_quoted, with_directory
 from nexus_supervisor.cli.scaffold import DEFAULT_PROGRAM, demo_keys, scaffold
-from nexus_supervisor.core.settings import overrides_from_environment
-from nexus_supervisor.errors import DirectoryError
+from nexus_supervisor.core.settings import overrides_from_environment, parse
+from nexus_supervisor.errors import DirectoryError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +87,7 @@ def run(
     bind, port = address or (None, None)
     daemon = {"bind": bind, "port": port}
     overrides = {"daemon": _given(daemon), "supervisor": _given({"workers": workers, "program": program, "app": app})}
+    _refuse_mistakes(overrides)
     if make and not (directory / DAEMON_FILE).exists():
         environment = overrides_from_environment(os.environ)[0]
         made_for = program or environment.get("supervisor", {}).get("program", DEFAULT_PROGRAM)
@@ -99,6 +100,13 @@ def run(
         directory, {table: given for table, given in overrides.items() if given}, allow_unsigned=allow_unsigned
     )
     click.get_current_context().exit(code)
+
+
+def _refuse_mistakes(overrides: dict[str, Any]) -> None:
+    """Refuse options that are no settings before anything is started: no edit of daemon.toml could mend them."""
+    errors = parse({}, overrides, cpu_count=1).errors
+    if errors:
+        raise UsageError("; ".join(f"{one.key.rpartition('.')[2]}: {one.message}" for one in errors))
 
 
 def _refuse_others(directory: Path) -> None:

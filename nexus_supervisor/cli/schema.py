@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,6 @@ from nexus_supervisor.errors import ConflictError, DirectoryError, RejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from nexus_supervisor.compiler.describe import Described
 
@@ -43,6 +43,9 @@ def schema(directory: Path, *, section: str | None, write: bool, as_json: bool) 
     """
     overrides, _ = overrides_from_environment(os.environ)
     found = described(directory, overrides, section)
+    if section is not None and section not in found.documents and Path(section).is_dir():
+        message = f"{section} is a directory and no section of {directory}: to name the directory, write -d {section}"
+        raise UsageError(message)
     if section is not None and section not in found.documents and not found.problems:
         raise UsageError(_unknown(section, found))
     if write:

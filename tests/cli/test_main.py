@@ -131,3 +131,23 @@ def test_an_expected_error_is_a_sentence_on_stderr_and_an_exit_code(
     assert result.exit_code == exit_code
     assert result.stderr.splitlines() == lines
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("option", [["--app", "app"], ["--program", "no such"]])
+def test_an_option_that_is_no_setting_ends_run_before_anything_starts(tmp_path: Path, option: list[str]) -> None:
+    (tmp_path / "daemon.toml").touch()
+
+    result = CliRunner().invoke(main, ["run", str(tmp_path), *option], catch_exceptions=False)
+
+    assert result.exit_code == 2
+    assert f"{option[0].removeprefix('--')}: expected" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["daemon.toml"]
+
+
+def test_a_directory_in_place_of_a_section_is_told_where_it_belongs(tmp_path: Path) -> None:
+    (tmp_path / "daemon.toml").touch()
+
+    result = CliRunner().invoke(main, ["schema", str(tmp_path), "-d", str(tmp_path)], catch_exceptions=False)
+
+    assert result.exit_code == 2
+    assert f"write -d {tmp_path}" in result.stderr

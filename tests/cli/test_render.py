@@ -88,6 +88,13 @@ def test_a_rejection_of_what_is_valid_by_now_says_that_it_is_over(drift: dict[st
     assert dict(page.facts)["last rejection"] == Cell("5 s ago: rejected, mended since", "")
 
 
+def test_a_version_that_went_back_is_not_called_mended() -> None:
+    rejection = {"at": NOW - 5, "reason": "rolled_back", "errors": []}
+    page = status_page({**STATUS, "last_rejection": rejection, "drift": None}, NOW, invocation)
+
+    assert dict(page.facts)["last rejection"].text == "5 s ago: rolled_back"
+
+
 @pytest.mark.parametrize(
     ("facts", "text"),
     [
