@@ -9,7 +9,7 @@ request, and a copied cell is emptied with the original.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -66,8 +66,8 @@ def pinned() -> Iterator[Snapshot]:
     """
     outer = PINNED.get()
     cell = None if outer is None else outer.holder.shared(outer)
-    with _within(_pinned_newest() if cell is None else cell) as snapshot:
-        yield snapshot
+    with _within(_pinned_newest() if cell is None else cell):
+        yield current()  # no variable here: it would keep this snapshot after a refresh()
 
 
 @contextmanager
@@ -90,14 +90,17 @@ def serve_from(holder: Holder | None) -> Holder | None:
 
 
 @contextmanager
-def _within(cell: Cell) -> Iterator[Snapshot]:
+def _within(cell: Cell) -> Iterator[None]:
     """Let a pinned cell be that of this context, and release it at the end of the block."""
     token = PINNED.set(cell)
     try:
-        yield current()
+        yield
     finally:
         cell.holder.release(cell)
-        PINNED.reset(token)
+        with suppress(
+            ValueError
+        ):  # a generator that is closed in another context than it began in: no trace of it there
+            PINNED.reset(token)
 
 
 def _pinned_newest() -> Cell:

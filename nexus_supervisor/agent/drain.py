@@ -52,7 +52,7 @@ class DrainState:
         return wait_for(self._begun) if timeout_seconds is None else self._begun.wait(timeout_seconds)
 
     def on_drain(self, callback: Callable[[], None]) -> None:
-        """Call back when draining begins, from the agent's thread; at once where it has begun."""
+        """Call back when draining begins, from a thread of the agent; at once where it has begun."""
         with self._changing:
             if not self._begun.is_set():
                 self._callbacks.append(callback)
@@ -81,7 +81,7 @@ def wait_for(event: Event) -> bool:
 
 
 def isolated(callback: Callable[[], object]) -> None:
-    """Call a program's function from the agent's thread, which goes on whatever it raises; that is logged."""
+    """Call a program's function from a thread of the agent, which goes on whatever it raises; that is logged."""
     try:
         callback()
     except Exception:

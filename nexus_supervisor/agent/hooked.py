@@ -30,10 +30,10 @@ def made(what: str, make: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return make(*arguments)
     except BaseException as error:
-        failure = Failed(f"{what} raised {type(error).__name__}{place_of(error)}")
-        _logger.log(logging.ERROR, "%s", failure, exc_info=(Failed, failure, error.__traceback__))
-    # outside the block: what is raised must not keep what those frames hold
-    raise failure
+        text = f"{what} raised {type(error).__name__}{place_of(error)}"
+        _logger.log(logging.ERROR, "%s", text, exc_info=(Failed, Failed(text), error.__traceback__))
+    # outside the block, and never in a variable here: what is raised must not keep what those frames hold, nor itself
+    raise Failed(text)
 
 
 def attempted(what: str, call: Callable[..., object], *arguments: Any) -> None:

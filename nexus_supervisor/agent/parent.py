@@ -3,9 +3,10 @@
 Decided here: what each message of the supervisor leads to, and that its death ends this process. Not decided here:
 which offers are accepted (``staging.py``), when a version is retired (``holder.py``), how a program ends.
 
-One thread receives and answers. A second one sends what others have to say, so that neither a request nor a signal ever
-waits for the supervisor: they only put a word into a queue. The first one calls the application's hook ``activated``,
-the second one ``retired``; never both at a time.
+One thread receives, so that the order to end and the supervisor's death are noticed at any time. The others take from
+queues: one moves from version to version as it is told, and answers; one sends what others have to say, so that neither
+a request nor a signal ever waits for the supervisor; one does what follows from an activation or from the end of a
+request. The hook ``prepare`` is called by the second, ``activated`` and ``retired`` by the last: they may take long.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["Activated", "Parent"]
 
 Activated = Callable[[Snapshot], object]
-"""Called in the agent's thread after a version became current."""
+"""Called in a thread of the agent after a version became current."""
 
 _MAX_PAYLOAD_BYTES = 1 << 30
 _LARGE_CHANGE = 1_000  # entries; so many new objects are better left out of later garbage collections
@@ -66,9 +67,7 @@ _MAX_DETAIL = 4_000  # characters of why a version is refused: what is longer is
 class _Word(Enum):
     """Say to the sending thread what isn't a message."""
 
-    released = auto()
     drain = auto()
-    close = auto()
     end = auto()
 
 
@@ -81,7 +80,9 @@ class Parent:
         self.holder = Holder(self._note_release)
         self._wire, self._start, self._staging, self._drain = wire, start, staging, drain
         self._outbox: SimpleQueue[FromWorker | _Word] = SimpleQueue()
-        self._deciding, self._answering, self._hooking = Lock(), Lock(), Lock()
+        self._moves: SimpleQueue[tuple[Stage | Activate | Discard, list[int]]] = SimpleQueue()
+        self._chores: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._deciding, self._answering = Lock(), Lock()
         self._begun, self._closed = Event(), Event()
         self._retirement, self._activation = Retirement(hooks.retired), hooks.activated
         self._over = False
@@ -91,7 +92,12 @@ class Parent:
         drain.on_drain(self._begun.set)
 
     def _roles(self) -> dict[str, Callable[[], None]]:
-        return {"nexus-parent": self._listen, "nexus-words": self._speak}
+        return {
+            "nexus-parent": self._listen,
+            "nexus-words": self._speak,
+            "nexus-moves": self._move,
+            "nexus-hooks": self._follow,
+        }
 
     def begin(self) -> bool:
         """Start talking and wait for the first version; return False where the end was ordered before one came."""
@@ -120,12 +126,12 @@ class Parent:
             self._staging.derive(derive)
 
     def on_activated(self, callback: Activated) -> None:
-        """Call back after each later activation, in the agent's thread."""
+        """Call back after each later activation, in a thread of the agent."""
         self._activated.append(callback)
 
     def close(self) -> None:
         """Retire whatever is held: the program has ended. The application's hooks have until the drain deadline."""
-        self._outbox.put(_Word.close)
+        self._chores.put(self._finish_moving)
         self._closed.wait(max(0.0, (self._drain.deadline or 0.0) - time.monotonic()))
 
     def finish(self) -> None:
@@ -152,6 +158,27 @@ class Parent:
         if not isinstance(message, Stage):
             close_all(descriptors)
         match message:
+            case Stage() | Activate() | Discard():
+                self._moves.put((message, descriptors))
+            case Drain():
+                self._drain.begin(message.timeout_seconds)
+            case Start():
+                text = "a second Start arrived"
+                raise ProtocolError(text)
+            case _:
+                assert_never(message)
+
+    def _move(self) -> None:
+        """Stage, activate and discard, one after the other; a mistake of ours in that ends this process."""
+        try:
+            while True:
+                with suppress(OSError):  # the supervisor is gone: whoever receives decides what that means
+                    self._take(*self._moves.get())
+        finally:
+            self._end_without_supervisor()
+
+    def _take(self, message: Stage | Activate | Discard, descriptors: list[int]) -> None:
+        match message:
             case Stage():
                 self._stage(message, descriptors)
             case Activate():
@@ -160,11 +187,6 @@ class Parent:
                 with self._deciding:
                     self._staging.discard(message.version)
                 self._note_release()
-            case Drain():
-                self._drain.begin(message.timeout_seconds)
-            case Start():
-                text = "a second Start arrived"
-                raise ProtocolError(text)
             case _:
                 assert_never(message)
 
@@ -196,20 +218,18 @@ class Parent:
                         self.holder.pin(before)
                     self.holder.swap(offer.snapshot)
                 self._answer(Active, message, offer)
+                if fresh:
+                    self._chores.put(partial(self._settle, before, offer))
+                    setproctitle(f"nexus: {self._start.slot} [v{offer.version}]")
         except Refusal as refusal:
             self._refuse(message, refusal.reason, str(refusal))
-            return
-        if fresh:
-            self._settle(before, offer)
 
     def _settle(self, before: Cell, offer: Offer) -> None:
         """Do what follows an activation and need not come before its answer."""
-        setproctitle(f"nexus: {self._start.slot} [v{offer.version}]")
         if offer.built.fresh > _LARGE_CHANGE:
             gc.freeze()
         if self._activation is not None:
-            with self._hooking:
-                attempted("the hook activated", self._activation, before.snapshot, offer.snapshot)
+            attempted("the hook activated", self._activation, before.snapshot, offer.snapshot)
         for callback in self._activated:
             isolated(partial(callback, offer.snapshot))
         self.holder.release(before)
@@ -225,23 +245,24 @@ class Parent:
         self._wire.send(Rejected(slot, incarnation, message.push, message.version, reason, detail))
 
     def _speak(self) -> None:
-        """Do and send what others have to say, until the end."""
-        while (word := self._next_word()) is not _Word.end:
-            if word is _Word.released:
-                self._retire()
-            elif word is _Word.drain:
+        """Send what others have to say, until the end."""
+        while (word := self._outbox.get()) is not _Word.end:
+            if word is _Word.drain:
                 self._drain.begin(self._start.drain_timeout_seconds)
-            elif word is _Word.close:
-                self._retire_all()
             elif not isinstance(word, _Word):
                 self._say(word)
 
-    def _next_word(self) -> FromWorker | _Word:
-        """Wait for a word, and where something may linger, no longer than until it is time to look."""
+    def _follow(self) -> None:
+        """Do what follows from activations and releases, one after the other, until everything is retired."""
+        while not self._closed.is_set():
+            self._next_chore()()
+
+    def _next_chore(self) -> Callable[[], None]:
+        """Wait for a chore, and where something may linger, no longer than until it is time to look."""
         try:
-            return self._outbox.get(timeout=self._retirement.look_in())
+            return self._chores.get(timeout=self._retirement.look_in())
         except Empty:
-            return _Word.released
+            return self._retire
 
     def _say(self, message: FromWorker) -> None:
         """Send a message; where the supervisor is gone, whoever receives decides what that means."""
@@ -249,7 +270,7 @@ class Parent:
             self._wire.send(message)
 
     def _note_release(self) -> None:
-        self._outbox.put(_Word.released)
+        self._chores.put(self._retire)
 
     def _retire(self) -> None:
         """Tell what is in use and what lingers, where that has changed; then retire what no request uses any more."""
@@ -260,16 +281,18 @@ class Parent:
             if oldest is not None and (oldest, lingering) != self._told:
                 self._told = oldest, lingering
                 self._say(Retired(self._start.slot, self._start.incarnation, *oldest, *lingering))
-        with self._hooking:
-            self._retirement.retire(ended)
+        self._retirement.retire(ended)
 
-    def _retire_all(self) -> None:
-        """Retire everything, used or not; what is offered from now on is of no use and gets no answer."""
+    def _finish_moving(self) -> None:
+        """Move no further, and retire everything once the hooks are told of what was activated."""
         with self._deciding:
             self._over = True
             self._staging.close()
-        with self._hooking:
-            self._retirement.retire([*emptied(self._staging.unused), *self.holder.everything()])
+        self._chores.put(self._retire_all)
+
+    def _retire_all(self) -> None:
+        """Retire everything, used or not."""
+        self._retirement.retire([*emptied(self._staging.unused), *self.holder.everything()])
         self._closed.set()
 
 

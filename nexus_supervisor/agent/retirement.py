@@ -4,11 +4,13 @@ Decided here: that the application's hook is called once for it, and when someth
 decided here: when it is retired (``holder.py``) and who is told (``parent.py``).
 
 What was retired is known by a weak reference only. Where it is still alive after a few seconds, something beside our
-requests keeps it: that is counted and logged, and again counted when it is gone. Only one thread, the agent's, asks.
+requests keeps it: that is counted and logged, and again counted when it is gone. A circle, such as of something derived
+that knows its snapshot, keeps nothing by itself: it is collected first. Only one thread asks.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from dataclasses import dataclass
@@ -65,14 +67,34 @@ class Retirement:
 
     def look(self) -> Lingering:
         """Return what lingers now; log each version once."""
+        if self._untold():
+            self._collect()
+        for one in self._untold():
+            one.told = True
+            _logger.warning(_STILL_THERE, one.version, self._clock() - one.at)
+        lingering = self._lingering()
+        return Lingering(len(lingering), lingering[0].at if lingering else None)
+
+    def _lingering(self) -> list[_Retired]:
+        """Return what has been there for too long, and forget what is gone."""
         now = self._clock()
         self._retired = [one for one in self._retired if one.snapshot() is not None]
-        lingering = [one for one in self._retired if now - one.at >= LINGER_SECONDS]
-        for one in lingering:
-            if not one.told:
-                one.told = True
-                _logger.warning(_STILL_THERE, one.version, now - one.at)
-        return Lingering(len(lingering), lingering[0].at if lingering else None)
+        return [one for one in self._retired if now - one.at >= LINGER_SECONDS]
+
+    def _untold(self) -> list[_Retired]:
+        return [one for one in self._lingering() if not one.told]
+
+    def _collect(self) -> None:
+        """Free circles: among what is new, which costs next to nothing, and only then among all that there is.
+
+        While something lingers all the same, everything stays open to collections: it may be a circle when it ends.
+        """
+        gc.collect()
+        if self._untold():
+            gc.unfreeze()
+            gc.collect()
+            if not self._lingering():
+                gc.freeze()
 
     def look_in(self) -> float | None:
         """Return after how many seconds to look again; None where nothing is left that could linger."""

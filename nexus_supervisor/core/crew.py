@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from nexus_supervisor.core import says
+from nexus_supervisor.core import crew_says
 from nexus_supervisor.core.effects import Send, SendStage, Spawn
 from nexus_supervisor.core.events import Spawned, SpawnFailed, WorkerExited, WorkerSaid
 from nexus_supervisor.core.lifecycle import Life, Word
@@ -62,7 +62,7 @@ class Crew:
         process = self._board.roster.get(event.slot, event.incarnation)
         if process is not None:
             self._board.roster.put(replace(process, pid=event.pid))
-            self._board.announce(says.slot_started(process, event.pid))
+            self._board.announce(crew_says.slot_started(process, event.pid))
 
     def _said(self, message: FromWorker, now: float) -> None:
         process = self._board.roster.get(message.slot, message.incarnation)
@@ -72,7 +72,7 @@ class Crew:
             case Retired():
                 self._retired(process, message, now)
             case Drained():
-                self._board.announce(says.slot_drained(process))
+                self._board.announce(crew_says.slot_drained(process))
             case Booted() | Ready() | Staged() | Active() | Rejected():
                 if process.live:
                     self._moves(process, message, now)
@@ -121,9 +121,9 @@ class Crew:
         )
         self._board.roster.put(changed)
         if message.oldest != process.oldest:
-            self._board.announce(says.retired(process, message.oldest))
+            self._board.announce(crew_says.retired(process, message.oldest))
         if bool(lingering) != bool(process.lingering):
-            self._board.announce(says.lingering(changed) if lingering else says.lingers_no_more(changed))
+            self._board.announce(crew_says.lingering(changed) if lingering else crew_says.lingers_no_more(changed))
 
     def _staged(self, process: Process, message: Staged) -> None:
         if process.activating or message.version in (process.staged, process.active):
@@ -132,7 +132,7 @@ class Crew:
             self._distrust(process, f"it staged content {message.digest[:12]}, not what was sent")
             return
         self._board.roster.put(replace(process, staged=message.version, deadline=NEVER))
-        self._board.announce(says.staged(process, message.version))
+        self._board.announce(crew_says.staged(process, message.version))
 
     def _active(self, process: Process, message: Active, now: float) -> None:
         if message.version == process.active:
@@ -153,10 +153,10 @@ class Crew:
                 deadline=NEVER,
             )
         )
-        self._board.announce(says.active(process, message.version))
+        self._board.announce(crew_says.active(process, message.version))
 
     def _rejected(self, process: Process, message: Rejected) -> None:
-        self._board.announce(says.worker_rejected(process, message))
+        self._board.announce(crew_says.worker_rejected(process, message))
         if message.reason != "model":
             self._distrust(process, f"{message.reason}: {message.detail}")
             return
@@ -168,7 +168,7 @@ class Crew:
 
     def _distrust(self, process: Process, reason: str) -> None:
         """End a worker that is silent or doesn't hold what it was sent; a new one starts from nothing."""
-        self._board.announce(says.fenced(process, reason))
+        self._board.announce(crew_says.fenced(process, reason))
         if self._board.rollout is not None:
             self._board.rollout.strike(process, f"{process.slot} was ended on it: {reason}")
         self._board.kill([process])
@@ -181,19 +181,19 @@ class Crew:
             return
         changed = self._board.roster.word(process, Word.SERVES)
         self._board.roster.put(replace(changed, ready_since=now))
-        self._board.announce(says.slot_ready(process))
+        self._board.announce(crew_says.slot_ready(process))
 
     def _exited(self, slot: str, incarnation: int, status: str, now: float, *, clean: bool) -> None:
         process = self._board.roster.get(slot, incarnation)
         if process is None:
             return
         expected = process.life is Life.DRAINING and clean
-        self._board.announce(says.exited(process, status, expected=expected))
+        self._board.announce(crew_says.exited(process, status, expected=expected))
         if self._board.rollout is not None and process.live:
             self._board.rollout.strike(process, f"{slot} was lost on it: {status}")
         state = self._board.roster.gone(process, status, now, self._board.settings)
         if state is not None and state.retry_at is not None and state.retry_at > now and self._board.ending is None:
-            self._board.announce(says.backoff(state, state.retry_at - now))
+            self._board.announce(crew_says.backoff(state, state.retry_at - now))
 
     def fence(self, now: float) -> None:
         """End processes that have been silent past their deadline."""
@@ -201,7 +201,7 @@ class Crew:
             if process.live:
                 self._distrust(process, "it did not answer in time")
             else:
-                self._board.announce(says.fenced(process, "it did not finish in time"))
+                self._board.announce(crew_says.fenced(process, "it did not finish in time"))
                 self._board.kill([process])
 
     def boot(self, now: float) -> None:

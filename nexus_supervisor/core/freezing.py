@@ -11,7 +11,7 @@ still works, and what it returns is its own. Instances of any other class are le
 
 Copies are ordinary values: ``copy.copy`` and ``model_copy`` give an instance of the original class whose attributes can
 be set, ``copy.deepcopy`` and ``pickle`` one that can be changed all the way down. Frozen and ordinary values are equal
-where the ordinary ones would be.
+where the ordinary ones would be, and compare as those would.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _copied(self: Any) -> Any:
     return copy.copy(_opened(self))
 
 
-def _deep_copied(self: Any, memo: dict[int, Any]) -> Any:
+def _deep_copied(self: Any, memo: dict[int, Any] | None = None) -> Any:
     return copy.deepcopy(_opened(self), memo)
 
 
@@ -71,9 +71,17 @@ def _reduced(self: Any, _: object) -> Any:
     return copy.copy, (_opened(self),)
 
 
-def _equals(self: Any, other: object) -> Any:
-    base = self.__closed_from__
-    return base.__eq__(_opened(self) if type(other) is base else self, other)
+def _compared(name: str) -> Callable[[Any, object], Any]:
+    """Return a comparison that takes a closed instance beside an ordinary one for an ordinary one."""
+
+    def compare(self: Any, other: object) -> Any:
+        base = self.__closed_from__
+        return getattr(base, name)(_opened(self) if type(other) is base else self, other)
+
+    return compare
+
+
+_COMPARISONS = {name: _compared(name) for name in ("__eq__", "__ge__", "__gt__", "__le__", "__lt__")}
 
 
 def _default(self: Any, key: object) -> Any:
@@ -201,9 +209,9 @@ def _closed(cls: Any) -> type:
     namespace = _METHODS | {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__", "__hash__")}
     namespace["__closed_from__"] = cls
     if kind is None:
-        namespace["__eq__"] = _equals
+        namespace |= _COMPARISONS
     else:
-        namespace |= dict.fromkeys(_MUTATORS[kind], _refuse) | {"copy": _opened}
+        namespace |= dict.fromkeys(("__init__", *_MUTATORS[kind]), _refuse) | {"copy": _opened}
     if kind is defaultdict:
         namespace["__missing__"] = _default
     if not _is_pydantic(cls):

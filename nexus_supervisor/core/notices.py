@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["KINDS", "SECURITY_KINDS", "Notice"]
+__all__ = ["KINDS", "SECURITY_KINDS", "Facts", "Notice"]
 
 KINDS = frozenset(
     {
@@ -52,18 +52,18 @@ KINDS = frozenset(
 SECURITY_KINDS = frozenset({"client_refused", "config_signature_invalid", "entry_still_live", "signing_off"})
 """Kinds that concern security; logged with ``security: true``."""
 
+Facts = dict[str, str | int | float | bool | tuple[str, ...] | None]
+"""Plain facts by name, and never a secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Tell one thing that happened. ``level`` is ``info``, ``warning`` or ``error``; ``text`` is a whole sentence.
-
-    ``fields`` holds plain facts (str, int, float, bool, or tuples of str) and never a secret.
-    """
+    """Tell one thing that happened, in a whole sentence; ``level`` is ``debug``, ``info``, ``warning`` or ``error``."""
 
     kind: str
     level: str
     text: str
-    fields: dict[str, str | int | float | bool | tuple[str, ...] | None] = field(default_factory=dict)
+    fields: Facts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a kind that no reader knows."""

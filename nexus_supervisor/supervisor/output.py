@@ -248,11 +248,6 @@ class NoticeRing:
             self._deliver(deliver, noticed)
         return lambda: self._forget(deliver)
 
-    @property
-    def next_number(self) -> int:
-        """Return the number that the next notice gets."""
-        return self._next
-
     def _deliver(self, follower: Callable[[Noticed], None], noticed: Noticed) -> None:
         if follower not in self._followers:
             return

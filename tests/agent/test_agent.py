@@ -10,10 +10,11 @@ import pytest
 from nexus_supervisor.core import delta
 from nexus_supervisor.core.codec import pack
 from nexus_supervisor.core.content import Version
-from nexus_supervisor.core.messages import Active, Ready, Rejected, Stage
+from nexus_supervisor.core.messages import Active, Ready, Rejected, Retired, Stage
 from tests.support.workers import Worker, a_content, a_secret, a_table
 
 if TYPE_CHECKING:
+    from nexus_supervisor.core.content import Content
     from tests.support.workers import Site
 
 PROBE = """
@@ -69,6 +70,13 @@ def offered(site: Site) -> Stage:
     return Stage(1, Version(1), stated, signature, None, payload, False, True, rows, False)
 
 
+def go_and_tell(worker: Worker, content: Content, version: int, base: Content | None = None) -> None:
+    """Activate a version, and wait until the program was told of it: the one before is in use until then."""
+    worker.go(content, version, base)
+    while worker.receive(Retired).oldest != version:
+        pass
+
+
 @pytest.fixture
 def facts(site: Site) -> Any:
     (site.directory / "probe.py").write_text(PROBE)
@@ -85,7 +93,7 @@ def facts(site: Site) -> Any:
             f"what is derived from version 2 can't be built: the program raised ValueError at {where}"
         )
         assert "hunter2" not in worker.log().replace('raise ValueError("hunter2")', "")
-        worker.go(TWO, 3, ONE)
+        go_and_tell(worker, TWO, 3, ONE)
         worker.drain()
         assert worker.ended() == 0, worker.log()
         assert worker.log().count("ZeroDivisionError: ") == 1
@@ -134,8 +142,8 @@ def test_how_long_a_request_may_take_is_the_newest_versions_unless_the_command_l
     two, three = (a_content({}, limits={"max_snapshot_seconds": seconds}) for seconds in (0, 7.5))
     with Worker(site, program="limited:run", max_snapshot_seconds=given) as worker:
         worker.serve(a_content({}))
-        worker.go(two, 2)
-        worker.go(three, 3)
+        go_and_tell(worker, two, 2)
+        go_and_tell(worker, three, 3)
         worker.drain()
         assert worker.ended() == 0
 

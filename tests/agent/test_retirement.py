@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,24 @@ def test_what_refers_to_a_retired_snapshot_is_counted_from_its_retirement_and_lo
     del other
     assert retirement.look() == Lingering(0, None)
     assert retirement.look_in() is None
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["new", "left out of collections"])
+def test_what_only_refers_to_itself_in_a_circle_does_not_linger(clock: Clock, *, frozen: bool) -> None:
+    retirement, snapshot = Retirement(None, clock), Snapshot.of(1)
+    snapshot.__dict__["derived"] = [snapshot]
+    gc.disable()
+    try:
+        if frozen:
+            gc.freeze()
+        retirement.retire([snapshot])
+        del snapshot
+        clock.now += LINGER_SECONDS
+
+        assert retirement.look() == Lingering(0, None)
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_the_hook_is_called_for_each_snapshot_and_keeps_the_others_from_nothing(clock: Clock) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import subprocess
 import sys
+import weakref
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -169,6 +170,29 @@ def test_refresh_lets_a_block_go_on_with_the_newest_snapshot_and_gives_the_old_o
         worker.swap(Snapshot.of(3))
         assert current().version == 2
     assert refresh().version == 3
+
+
+def test_a_block_that_goes_on_with_the_newest_snapshot_does_not_keep_the_old_one(worker: Holder) -> None:
+    with pinned():
+        old = weakref.ref(current())
+        worker.swap(Snapshot.of(2))
+        refresh()
+        worker.forget()
+
+        assert old() is None
+
+
+def test_a_generator_may_end_its_block_in_another_context_than_it_began_in(worker: Holder) -> None:
+    def lines() -> Iterator[int]:
+        with pinned() as snapshot:
+            yield snapshot.version
+
+    one = lines()
+    assert contextvars.copy_context().run(next, one) == 1
+    worker.swap(Snapshot.of(2))
+
+    assert contextvars.copy_context().run(list, one) == []
+    assert [retired.version for retired in worker.forget()] == [1]
 
 
 def test_threads_and_tasks_of_a_request_see_its_snapshot() -> None:

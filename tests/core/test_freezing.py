@@ -39,6 +39,11 @@ class Tags(list[Any]):
         return one in self
 
 
+@dataclass(order=True)
+class Level:
+    number: int
+
+
 class Inner(BaseModel):
     tags: list[str] = ["a"]
 
@@ -185,6 +190,9 @@ OTHERS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "a list of one's own": (Tags([1]), lambda one: one.append(2)),
     "a list in a list of one's own": (Tags([[1]]), lambda one: one[0].append(2)),
     "an attribute of a list of one's own": (Tags([1]), lambda one: one.seen.append(2)),
+    "a list that is begun anew": ([1], lambda one: one.__init__([2])),
+    "a table that is begun anew": ({"a": 1}, lambda one: one.__init__(b=2)),
+    "a set that is begun anew": ({1}, lambda one: one.__init__({2})),
     "a list in a tuple": ((1, [1]), lambda one: one[1].append(2)),
 }
 
@@ -257,6 +265,17 @@ def test_frozen_and_ordinary_values_are_equal() -> None:
     assert frozen(Slotted()).tags == Slotted().tags == [1]
 
 
+def test_frozen_and_ordinary_values_are_ordered() -> None:
+    low, high = frozen(Level(1)), frozen(Level(2))
+
+    assert low < high
+    assert low < Level(2)
+    assert Level(1) <= low <= Level(1)
+    assert Level(2) > low >= Level(1)
+    with pytest.raises(TypeError, match="not supported"):
+        assert low < 2
+
+
 def test_a_frozen_value_is_frozen_once() -> None:
     one = model()
 
@@ -274,6 +293,9 @@ def test_a_copy_of_a_model_with_other_values_is_an_ordinary_model() -> None:
     shallow = copy.copy(model())
     shallow.number = 2
     assert shallow.number == 2
+    deep = model().model_copy(deep=True)
+    change_everything(deep)
+    assert deep.inners[0].tags == ["a", "b"]
 
 
 def change_everything(one: Any) -> None:

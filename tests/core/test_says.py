@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nexus_supervisor.core import says
+from nexus_supervisor.core import crew_says, says
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.messages import Rejected
 from nexus_supervisor.core.problems import Problem
@@ -55,19 +55,19 @@ NOTICES = [
     says.journal_failed(TWO, "no space left on device"),
     says.archived(TWO),
     says.archive_failed(TWO, "no space left on device"),
-    says.slot_started(PROCESS, 42),
-    says.slot_ready(PROCESS),
-    says.staged(PROCESS, TWO),
-    says.active(PROCESS, TWO),
-    says.retired(PROCESS, TWO),
-    says.worker_rejected(PROCESS, Rejected("gateway-0", 3, 1, TWO, "model", "it is bad")),
-    says.worker_rejected(
+    crew_says.slot_started(PROCESS, 42),
+    crew_says.slot_ready(PROCESS),
+    crew_says.staged(PROCESS, TWO),
+    crew_says.active(PROCESS, TWO),
+    crew_says.retired(PROCESS, TWO),
+    crew_says.worker_rejected(PROCESS, Rejected("gateway-0", 3, 1, TWO, "model", "it is bad")),
+    crew_says.worker_rejected(
         PROCESS, Rejected("gateway-0", 3, 1, TWO, "signature_mismatch", "the signature is another one")
     ),
-    says.fenced(PROCESS, "it did not answer in time"),
-    says.slot_drained(PROCESS),
-    says.exited(PROCESS, "exit code 1", expected=False),
-    says.backoff(Slot("gateway-0", 0, deaths=3, last_exit="exit code 1"), 0.4),
+    crew_says.fenced(PROCESS, "it did not answer in time"),
+    crew_says.slot_drained(PROCESS),
+    crew_says.exited(PROCESS, "exit code 1", expected=False),
+    crew_says.backoff(Slot("gateway-0", 0, deaths=3, last_exit="exit code 1"), 0.4),
     says.daemon_ready(ONE, 2),
     says.daemon_stopping("SIGTERM"),
     says.signing_off(),
@@ -128,12 +128,12 @@ def test_a_long_list_is_cut_and_says_so() -> None:
 
 
 def test_what_a_slot_is_told_about_names_the_incarnation_and_the_pid() -> None:
-    assert says.slot_started(PROCESS, 42).text == "gateway-0/3 starts as pid 42."
+    assert crew_says.slot_started(PROCESS, 42).text == "gateway-0/3 starts as pid 42."
 
 
 def test_a_bad_signature_is_a_security_notice_and_a_bad_value_is_not() -> None:
     def kind(reason: str) -> str:
-        return says.worker_rejected(PROCESS, Rejected("gateway-0", 3, 1, TWO, reason, "why")).kind
+        return crew_says.worker_rejected(PROCESS, Rejected("gateway-0", 3, 1, TWO, reason, "why")).kind
 
     assert kind("signature_mismatch") == kind("digest_mismatch") == "config_signature_invalid"
     assert kind("model") == kind("not_applicable") == "worker_rejected"
