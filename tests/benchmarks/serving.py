@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_supervisor.client import ControlClient
+from nexus_supervisor.core.control import PushRequest
 from nexus_supervisor.supervisor import keys
 from tests.benchmarks import load, machine, servers
 from tests.benchmarks.processor_time import processor_seconds
@@ -175,7 +176,7 @@ def _push_while(directory: Path, running: Callable[[], bool]) -> int:
         fresh = directory / "main.new"
         fresh.write_text(f'text = "{number}"\n')
         fresh.rename(directory / "knobs" / "main.toml")
-        client.push()
+        client.ask(PushRequest(reason="", expect=None, wait="active"))
     return number
 
 
