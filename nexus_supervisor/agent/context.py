@@ -97,9 +97,8 @@ def _within(cell: Cell) -> Iterator[None]:
         yield
     finally:
         cell.holder.release(cell)
-        with suppress(
-            ValueError
-        ):  # a generator that is closed in another context than it began in: no trace of it there
+        # a generator may be closed in another context than it began in: there is no trace of the cell there
+        with suppress(ValueError):
             PINNED.reset(token)
 
 
