@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.compiler.compile import Answer, Compiler
 from nexus_supervisor.compiler.limits import set_limits, settle
-from nexus_supervisor.core.compilation import FROM_COMPILER, TO_COMPILER, Adopt, Adopted, Begin, Look, Refused
+from nexus_supervisor.core.compilation import (
+    FROM_COMPILER,
+    TO_COMPILER,
+    Adopt,
+    Adopted,
+    Begin,
+    Look,
+    Recall,
+    Refused,
+    Seen,
+)
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import NexusError, ProtocolError
 from nexus_supervisor.wire import Wire, close_all, inline_or_beside, open_sealed, received_payload, sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nexus_supervisor.core.compilation import FromCompiler, ToCompiler
 
 __all__ = ["main", "serve"]
@@ -55,30 +67,33 @@ def serve(wire: Wire[ToCompiler, FromCompiler]) -> None:
 
 
 def _answer(compiler: Compiler, message: ToCompiler, descriptors: list[int]) -> Answer:
+    set_limits(compiler.settings.supervisor.limits)
     match message:
         case Look():
             close_all(descriptors)
-            set_limits(compiler.settings.supervisor.limits)
-            return _look(compiler, message)
+            return _judged(compiler, message.ticket, lambda: compiler.look(message))
+        case Recall():
+            payload, _ = _beside(message, descriptors)
+            return _judged(compiler, message.ticket, lambda: compiler.recall(message, payload))
         case Adopt():
-            set_limits(compiler.settings.supervisor.limits)
-            return _adopt(compiler, message, descriptors)
+            payload, secrets = _beside(message, descriptors)
+            return compiler.adopt(message, payload, secrets)
     text = f"a {type(message).__name__} is only expected once, first of all"
     raise ProtocolError(text)
 
 
-def _look(compiler: Compiler, message: Look) -> Answer:
-    """Look; whatever goes wrong in our own code becomes a refusal, and everything is read again next time."""
+def _judged(compiler: Compiler, ticket: int, judge: Callable[[], Answer]) -> Answer:
+    """Judge; whatever goes wrong in our own code becomes a refusal, and everything is read again next time."""
     try:
-        return compiler.look(message)
+        return judge()
     except MemoryError:
         compiler.forget()
         text = "the compiler ran out of memory: raise supervisor.limits.compile_memory_mb, or make files smaller"
-        return _internal(message.ticket, Problem("", 0, "supervisor.limits.compile_memory_mb", "limit", text))
+        return _internal(ticket, Problem("", 0, "supervisor.limits.compile_memory_mb", "limit", text))
     except BaseException as error:  # noqa: BLE001 - the loop goes on whatever a look meets
         compiler.forget()
         text = f"the compiler failed with {type(error).__name__} at {_place(error)}: please report this"
-        return _internal(message.ticket, Problem("", 0, "", "internal", text))
+        return _internal(ticket, Problem("", 0, "", "internal", text))
 
 
 def _internal(ticket: int, problem: Problem) -> Answer:
@@ -96,27 +111,33 @@ def _place(error: BaseException) -> str:
     return place
 
 
-def _adopt(compiler: Compiler, message: Adopt, descriptors: list[int]) -> Answer:
+def _beside(message: Adopt | Recall, descriptors: list[int]) -> tuple[bytes | memoryview | None, memoryview | None]:
+    """Return the payload of a message and the secrets, if they came with it."""
     waiting = list(descriptors)
     try:
         beside = waiting.pop(0) if message.payload_beside and waiting else None
         payload = received_payload(message.payload, beside, _MAX_PAYLOAD_BYTES)
-        secrets = open_sealed(waiting[0], _MAX_PAYLOAD_BYTES) if message.secrets_beside and waiting else None
-        return compiler.adopt(message, payload, secrets)
+        has_secrets = isinstance(message, Adopt) and message.secrets_beside and waiting
+        return payload, open_sealed(waiting[0], _MAX_PAYLOAD_BYTES) if has_secrets else None
     finally:
         close_all(waiting)
 
 
 def _send(wire: Wire[ToCompiler, FromCompiler], answer: Answer) -> None:
-    """Send an answer; a large payload and secret values travel beside it as sealed memory."""
+    """Send an answer; large payloads and secret values travel beside it as sealed memory, in this order."""
     message = answer.message
     descriptors: list[int] = []
     try:
         if not isinstance(message, Adopted) and message.payload is not None:
-            payload, descriptors = inline_or_beside(message.payload, "nexus-payload")
-            message = replace(message, payload=payload, payload_beside=bool(descriptors))
+            payload, beside = inline_or_beside(message.payload, "nexus-payload")
+            descriptors += beside
+            message = replace(message, payload=payload, payload_beside=bool(beside))
+        if isinstance(message, Seen) and message.revoked_payload is not None:
+            payload, beside = inline_or_beside(message.revoked_payload, "nexus-revoked")
+            descriptors += beside
+            message = replace(message, revoked_payload=payload, revoked_payload_beside=bool(beside))
         if answer.secrets is not None and not isinstance(message, Refused):
-            descriptors = [*descriptors, sealed(answer.secrets, "nexus-secrets")]
+            descriptors.append(sealed(answer.secrets, "nexus-secrets"))
             message = replace(message, secrets_beside=True)
         wire.send(message, descriptors)
     finally:

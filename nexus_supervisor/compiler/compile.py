@@ -3,8 +3,8 @@
 Decided here: which content the directory wants, what of it can go live now, and what must be revoked although other
 files are broken. Not decided here: what a verdict leads to (the supervisor's fleet), how messages travel
 (``__main__.py``), and the parts: files (``survey.py``), what fits together (``crosscheck.py``), what is held
-(``core/changes.py``, ``merging.py``), what is gone (``removal.py``), what the application objects to
-(``validation.py``).
+(``core/changes.py``, ``merging.py``), what is gone (``removal.py``), what becomes of an older content
+(``recalling.py``), what the application objects to (``validation.py``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from nexus_supervisor.compiler.adopted import Running, resolve_again
 from nexus_supervisor.compiler.daemonfile import DaemonFile, DaemonFileReader, cpu_count, settings_of
 from nexus_supervisor.compiler.evidence import HOOKS_KEY, Gatherer, unplaced
 from nexus_supervisor.compiler.merging import restart_fields, settled
-from nexus_supervisor.compiler.outcome import bounded, listed, live_keys, secrets_of
+from nexus_supervisor.compiler.outcome import bounded, listed, live_keys, secrets_of, widened_keys
 from nexus_supervisor.compiler.reading import TroubleError
+from nexus_supervisor.compiler.recalling import Recalled
 from nexus_supervisor.compiler.removal import broken_by_removal, doubtful, gone, without
 from nexus_supervisor.compiler.tree import Tree
 from nexus_supervisor.compiler.validation import Validation
@@ -35,11 +36,12 @@ from nexus_supervisor.core.settings import START_KEYS, Settings, parse
 from nexus_supervisor.models.secrets import Known, Origins, Reissue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nexus_supervisor.compiler.evidence import Evidence
     from nexus_supervisor.compiler.removal import Gone
-    from nexus_supervisor.core.compilation import Adopt, Begin, Look
+    from nexus_supervisor.core.compilation import Adopt, Begin, Look, Recall
+    from nexus_supervisor.core.content import Digest
     from nexus_supervisor.core.settings import SupervisorSettings
     from nexus_supervisor.models.hooks import Objection
 
@@ -93,18 +95,28 @@ class Compiler:
 
     def look(self, message: Look) -> Answer:
         """Read the directory and judge it."""
+        return self._by_evidence(message.ticket, message.hints, partial(self._judged, message))
+
+    def recall(self, message: Recall, payload: bytes | memoryview | None) -> Answer:
+        """Judge an older content as if the directory held it."""
+        running = self._running.content
+        older = running if payload is None else running.after(delta.decode(payload))
+        return self._by_evidence(message.ticket, None, partial(self._recalled, message.ticket, older))
+
+    def _by_evidence(self, ticket: int, hints: Iterable[str] | None, judge: Callable[[Evidence], Answer]) -> Answer:
+        """Read what may have changed and judge by it; refuse where the directory as a whole can't be read."""
         try:
             with Tree(self._directory) as tree:
-                daemon = self._daemon.look(tree, self.settings.supervisor.limits, doubt=message.hints is None)
+                daemon = self._daemon.look(tree, self.settings.supervisor.limits, doubt=hints is None)
                 settings = self._settings_by(daemon)
                 if settings is None:
-                    return _refusal(message.ticket, daemon.problems)
-                evidence = self._gatherer.gather(tree, message.hints, daemon, (settings, self._settings_running))
+                    return _refusal(ticket, daemon.problems)
+                evidence = self._gatherer.gather(tree, hints, daemon, (settings, self._settings_running))
                 if not tree.folder("").current:
-                    return _refusal(message.ticket, (Problem(".", 0, "", "unstable", _SWAPPED),))
-                return self._judged(message, evidence)
+                    return _refusal(ticket, (Problem(".", 0, "", "unstable", _SWAPPED),))
+                return judge(evidence)
         except TroubleError as trouble:
-            return _refusal(message.ticket, (Problem(".", 0, "", trouble.code, trouble.message),))
+            return _refusal(ticket, (Problem(".", 0, "", trouble.code, trouble.message),))
 
     def _settings_by(self, daemon: DaemonFile) -> Settings | None:
         """Return the settings to look by: of a broken daemon.toml only where nothing better is known."""
@@ -122,8 +134,8 @@ class Compiler:
         if (reason := self._validation.load(settings.hooks)) is not None:
             problems.append(evidence.daemon.problem(HOOKS_KEY, "value", reason))
         wanted = evidence.content if not problems else EMPTY
-        if not problems and not message.bare and self._validation.asks(settings.hooks):
-            secrets = secrets_of(wanted, evidence.survey, evidence.daemon, self._running)
+        if not problems and self._validation.asks(settings.hooks):
+            secrets = secrets_of(wanted, evidence.survey, evidence.daemon, self._running.secrets)
             problems += self._objections(settings, wanted, secrets, partial(evidence.placed, evidence.lines))
         return self._refused(message.ticket, evidence) if problems else self._seen(message, evidence, wanted)
 
@@ -132,61 +144,106 @@ class Compiler:
         names = gone(running.content, evidence.running)
         content, remains = self._left(names, evidence)
         unstable = all(problem.code == "unstable" for problem in evidence.problems)
-        most = self.settings.supervisor.limits.max_problems
-        revoked = payload = None
-        if names and not remains:
-            running.remember(content, running.secrets)
-            revoked, payload = content.digest, self._payload(content)
+        revoked, payload = self._revocation(content) if names and not remains else (None, None)
         return Answer(
             Refused(
                 ticket,
-                bounded(evidence.problems, most),
+                self._bounded(self._gatherer.hinted(evidence.problems)),
                 unstable,
                 listed(names),
                 revoked,
                 payload,
                 payload_beside=False,
-                remains=bounded(remains, most),
+                remains=self._bounded(remains),
                 doubtful=listed(doubtful(running.content, evidence.running)),
             )
         )
 
     def _seen(self, message: Look, evidence: Evidence, wanted: Content) -> Answer:
-        names = gone(self._running.content, evidence.running)
+        running = self._running
         effective, held, blocked = wanted, tuple[str, ...](), list[Problem]()
         if message.whole:
-            effective, held = pin(self._running.content, wanted, START_KEYS)
-        elif self._running.content.sections:
-            effective, held, blocked = self._split(wanted, evidence, names)
-        if message.bare:
-            effective, blocked = self._left(names, evidence)
-        secrets = secrets_of(effective, evidence.running, evidence.daemon, self._running)
-        self._running.remember(effective, secrets)
-        return Answer(
-            Seen(
-                message.ticket,
-                wanted.digest,
-                effective.digest,
-                self._payload(effective),
-                payload_beside=False,
-                secrets_beside=False,
-                held=listed({"": held}),
-                blocked=bounded(blocked, self.settings.supervisor.limits.max_problems),
-                gone=listed(names),
-                warnings=bounded(evidence.daemon.warnings, self.settings.supervisor.limits.max_problems),
-                environment=tuple(sorted(evidence.daemon.environment | evidence.running.environment)),
-                files=evidence.survey.files + 1,
-                parsed=evidence.parsed + self._daemon.parsed,
+            effective, held = pin(running.content, wanted, START_KEYS)
+        elif running.content.sections:
+            effective, held, blocked = self._split(wanted, evidence)
+        names = gone(running.content, evidence.running)
+        content, remains = self._left(names, evidence)
+        revoked, payload = self._revocation(content) if names and not remains else (None, None)
+        environment = evidence.daemon.environment | evidence.running.environment
+        verdict = Seen(
+            message.ticket,
+            wanted.digest,
+            effective.digest,
+            self._payload(effective),
+            payload_beside=False,
+            secrets_beside=False,
+            held=listed({"": held}),
+            blocked=self._bounded(blocked),
+            gone=listed(names),
+            warnings=self._bounded(evidence.daemon.warnings),
+            environment=tuple(sorted(environment)),
+            files=evidence.survey.files + 1,
+            parsed=evidence.parsed + self._daemon.parsed,
+            widened=widened_keys(
+                running.content, effective, (evidence.survey if message.whole else evidence.running).models
             ),
-            pack(dict(secrets)) if secrets else None,
+            revoked=revoked,
+            revoked_payload=None if revoked == effective.digest else payload,
+            remains=self._bounded(remains),
         )
+        return self._sent(verdict, effective, secrets_of(effective, evidence.running, evidence.daemon, running.secrets))
 
-    def _split(
-        self, wanted: Content, evidence: Evidence, names: Gone
-    ) -> tuple[Content, tuple[str, ...], list[Problem]]:
+    def _recalled(self, ticket: int, older: Content, evidence: Evidence) -> Answer:
+        """Return the verdict on an older content; what it is judged beside is what runs."""
+        running, survey = self._running, evidence.running
+        literals = {**running.secrets, **evidence.daemon.secrets, **survey.secrets}
+        recalled = Recalled(running, survey, Reissue(self._origins, literals))
+        content, held, problems = recalled.judged(older, self._overrides)
+        secrets = secrets_of(content, survey, evidence.daemon, recalled.secrets)
+        if not problems:
+            settings = (self._settings_running or self.settings).supervisor
+            if (reason := self._validation.load(settings.hooks)) is not None:
+                problems = [evidence.daemon.problem(HOOKS_KEY, "value", reason)]
+            else:
+                problems = self._objections(settings, content, secrets, unplaced)
+        if problems:
+            return _refusal(ticket, self._bounded(problems))
+        environment = evidence.daemon.environment | survey.environment | recalled.environment
+        verdict = Seen(
+            ticket,
+            older.digest,
+            content.digest,
+            self._payload(content),
+            payload_beside=False,
+            secrets_beside=False,
+            held=listed({"": held}),
+            blocked=(),
+            gone=listed(recalled.left_out),
+            warnings=(),
+            environment=tuple(sorted(environment)),
+            files=survey.files + 1,
+            parsed=evidence.parsed + self._daemon.parsed,
+            widened=widened_keys(running.content, content, survey.models),
+        )
+        return self._sent(verdict, content, secrets)
+
+    def _sent(self, verdict: Seen, content: Content, secrets: Mapping[str, str]) -> Answer:
+        """Return the answer that offers a content, which may be adopted next."""
+        self._running.remember(content, secrets)
+        return Answer(verdict, pack(dict(secrets)) if secrets else None)
+
+    def _revocation(self, content: Content) -> tuple[Digest, bytes | None]:
+        """Return what names what is left of what runs, and leads to it; it may be adopted next."""
+        self._running.remember(content, self._running.secrets)
+        return content.digest, self._payload(content)
+
+    def _bounded(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        return bounded(problems, self.settings.supervisor.limits.max_problems)
+
+    def _split(self, wanted: Content, evidence: Evidence) -> tuple[Content, tuple[str, ...], list[Problem]]:
         """Return what can go live now, the keys that are held, and why live changes can't go on without those.
 
-        Where they can't, what runs goes on, less the entries that are gone, if it is valid without them.
+        Where they can't, what runs goes on as it is.
         """
         running = self._running.content
         if evidence.running is not evidence.survey:
@@ -196,10 +253,7 @@ class Compiler:
         if not held or effective.digest == running.digest:
             return effective, held, []
         effective, blocked = self._beside_held(effective, wanted, evidence)
-        if blocked:
-            effective, remains = self._left(names, evidence)
-            blocked = [*blocked, *remains]
-        return effective, held, blocked
+        return running if blocked else effective, held, blocked
 
     def _left(self, names: Gone, evidence: Evidence) -> tuple[Content, list[Problem]]:
         """Return what runs less the entries that are gone, or what runs and why it is not valid without them.
@@ -239,7 +293,7 @@ class Compiler:
             problems = self._objections(
                 settings,
                 effective,
-                secrets_of(effective, survey, evidence.daemon, running),
+                secrets_of(effective, survey, evidence.daemon, running.secrets),
                 partial(evidence.placed, lines),
             )
         return effective, problems
@@ -272,9 +326,8 @@ class Compiler:
         problems = list(resolve_again(running.content, survey.models, survey, reissue))
         running.secrets = reissue.traveling
         running.remember(running.content, reissue.traveling)
-        found = bounded(problems, self.settings.supervisor.limits.max_problems)
         environment = tuple(sorted(reissue.environment))
-        message = Adopted(ticket, running.content.digest, found, environment, secrets_beside=False)
+        message = Adopted(ticket, running.content.digest, self._bounded(problems), environment, secrets_beside=False)
         return Answer(message, pack(reissue.traveling))
 
 

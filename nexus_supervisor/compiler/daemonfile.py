@@ -41,6 +41,7 @@ __all__ = [
     "DaemonFileReader",
     "cpu_count",
     "key_path",
+    "mistakes_of",
     "settings_of",
     "stored_admin_token",
 ]
@@ -135,12 +136,23 @@ def _refused(trouble: TroubleError) -> DaemonFile:
 
 def settings_of(content: Content, overrides: Mapping[str, Any]) -> Settings | None:
     """Return the settings that a content was made with, or None where it has none."""
+    read = _read(content, overrides)
+    return None if read is None else read.settings
+
+
+def mistakes_of(content: Content, overrides: Mapping[str, Any]) -> tuple[settings.Mistake, ...]:
+    """Return what is wrong with the settings of a content."""
+    read = _read(content, overrides)
+    return () if read is None else read.errors
+
+
+def _read(content: Content, overrides: Mapping[str, Any]) -> settings.Parsed | None:
     section = content.sections.get(BUILT_IN)
     if section is None or "supervisor" not in section.entries:
         return None
     document = {name: canonical.decode(section.entries[name].body) for name in _TABLES if name in section.entries}
     document.get("daemon", {}).pop(_TOKEN, None)
-    return settings.parse(document, overrides, cpu_count=cpu_count()).settings
+    return settings.parse(document, overrides, cpu_count=cpu_count())
 
 
 def stored_admin_token(content: Content) -> Any:

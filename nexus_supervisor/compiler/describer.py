@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.compiler.daemonfile import DaemonFile, DaemonFileReader
-from nexus_supervisor.compiler.describe import DAEMON, received_whole
+from nexus_supervisor.compiler.describe import DAEMON
+from nexus_supervisor.compiler.inquiry import received_whole
 from nexus_supervisor.compiler.limits import set_limits, settle
 from nexus_supervisor.compiler.reading import TroubleError
 from nexus_supervisor.compiler.schema import daemon_document, section_document
@@ -52,15 +53,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _fields(models: Mapping[str, str]) -> dict[str, Any]:
-    """Return the restart-required fields of each section's model, and why some are not known."""
-    fields: dict[str, Any] = {}
+    """Return the marked fields of each section's model, and why some are not known."""
+    restart: dict[str, Any] = {}
+    wide: dict[str, Any] = {}
     unknown: dict[str, str] = {}
     for section, path in models.items():
         try:
-            fields[section] = load_model(path).restart_required()
+            model = load_model(path)
         except LoadError as error:
             unknown[section] = str(error)
-    return {"fields": fields, "unknown": unknown}
+        else:
+            restart[section] = model.restart_required()
+            wide[section] = [(pattern, asdict(rule)) for pattern, rule in model.widens()]
+    return {"restart": restart, "wide": wide, "unknown": unknown}
 
 
 def _schemas(directory: Path, overrides: Mapping[str, Any], only: str | None) -> dict[str, Any]:

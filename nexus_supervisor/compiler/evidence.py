@@ -6,11 +6,12 @@ section's files are read (``survey.py``), what fits together (``crosscheck.py``)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nexus_supervisor.compiler.code import Code
 from nexus_supervisor.compiler.crosscheck import CrossCheck
-from nexus_supervisor.compiler.daemonfile import DaemonFile, key_path
+from nexus_supervisor.compiler.daemonfile import DAEMON_FILE, DaemonFile, key_path
 from nexus_supervisor.compiler.lines import Lines
 from nexus_supervisor.compiler.survey import Survey
 from nexus_supervisor.core.changes import BUILT_IN
@@ -35,6 +36,8 @@ HOOKS_KEY = "supervisor.hooks"
 """The key of daemon.toml that names the hooks."""
 
 _REFUSES = "validate refuses this: "
+_OF_MODELS = ("unknown_key", "type", "range", "missing", "value")
+"""Codes of problems that another state of a model may not find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Gatherer:
         self._origins = origins
         self._surveys: dict[Any, Survey] = {}
         self._models: dict[str, EntryModel] = {}
+        self._code = Code(origins.directory)
 
     def forget(self) -> None:
         """Forget what was read."""
@@ -110,6 +114,14 @@ class Gatherer:
             check_running = CrossCheck(running.shelves, running.models, lines_running.line)
         found = [*daemon.problems, *problems, *survey.problems, *check.files()]
         return Evidence(daemon, survey, running, found, check_running, lines, lines_running)
+
+    def hinted(self, problems: list[Problem]) -> list[Problem]:
+        """Return problems with a hint at those that a model found, where a module changed since it was imported."""
+        found = {one for one in problems if one.code in _OF_MODELS and one.file != DAEMON_FILE}
+        if not found or not (changed := self._code.changed()):
+            return problems
+        hint = f" ({', '.join(changed)} changed after it was imported: `restart` applies that)"
+        return [replace(one, message=one.message + hint) if one in found else one for one in problems]
 
     def survey(self, settings: Settings, daemon: DaemonFile | None) -> tuple[Survey, list[Problem]]:
         """Return the survey of the sections that settings declare; problems where a model can't be loaded."""
@@ -146,6 +158,7 @@ class Gatherer:
     def _model(self, path: str) -> EntryModel:
         if path not in self._models:
             self._models[path] = load_model(path)
+            self._code.note()
         return self._models[path]
 
 

@@ -1,4 +1,4 @@
-"""Parts of a verdict: which keys are live, which secrets travel, and how long its lists may be.
+"""Parts of a verdict: which keys are live, which are widened, which secrets travel, and how long its lists may be.
 
 Decided here: the bounds of what one message may list, and that secrets are those of exactly the content that may go
 live. Not decided here: the verdict itself (``compile.py``).
@@ -8,26 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.compiler.daemonfile import stored_admin_token
 from nexus_supervisor.core import canonical
-from nexus_supervisor.core.changes import BUILT_IN, is_stored_secret
+from nexus_supervisor.core.changes import BUILT_IN, is_stored_secret, key_text
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.settings import LIVE_KEYS
+from nexus_supervisor.core.widening import widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nexus_supervisor.compiler.adopted import Running
     from nexus_supervisor.compiler.daemonfile import DaemonFile
     from nexus_supervisor.compiler.survey import Survey
     from nexus_supervisor.core.content import Content
+    from nexus_supervisor.models.loading import EntryModel
 
-__all__ = ["bounded", "listed", "live_keys", "secrets_of"]
+__all__ = ["bounded", "listed", "live_keys", "secrets_of", "widened_keys"]
 
 MAX_LISTED = 2_000
 """How many names one message lists; a delta has them all."""
+
+_MAX_LISTED_BYTES = 128 * 1024
+"""What the names of one list may take of a message."""
 
 _MAX_PROBLEM_CHARACTERS = 128 * 1024
 _KEY_CHARACTERS = 200
@@ -76,14 +81,28 @@ def listed(names: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return names as ``section.name``, as many as one message may hold; a section ``""`` leaves names as they are."""
     every = [f"{section}.{name}" if section else name for section in sorted(names) for name in sorted(names[section])]
     clipped = [_cut(name, _KEY_CHARACTERS) for name in every[:MAX_LISTED]]
-    return tuple(clipped)
+    ends = accumulate(len(name.encode("utf-8", "surrogatepass")) for name in clipped)
+    return tuple(name for name, end in zip(clipped, ends, strict=True) if end <= _MAX_LISTED_BYTES)
 
 
-def secrets_of(content: Content, survey: Survey, daemon: DaemonFile, running: Running) -> Mapping[str, str]:
+def widened_keys(before: Content, after: Content, models: Mapping[str, EntryModel]) -> tuple[str, ...]:
+    """Return the keys of entries that are there before and after at which they may do more, as many as are listed."""
+    keys: list[str] = []
+    for section, part in after.sections.items():
+        runs, model = before.sections.get(section), models.get(section)
+        fields = model.widens() if model is not None else ()
+        for name, here, there in runs.entries.differing(part.entries) if runs is not None and fields else ():
+            if here is not None and there is not None:
+                places = widened(canonical.decode(here.body), canonical.decode(there.body), fields)
+                keys += [key_text(section, name, *place) for place in places]
+    return listed({"": keys})
+
+
+def secrets_of(content: Content, survey: Survey, daemon: DaemonFile, known: Mapping[str, str]) -> Mapping[str, str]:
     """Return the values, by digest, of every secret in a content that travels.
 
     Entries that are as their files hold them have the values that were resolved with the file; what is held has those
-    that run. An entry of which fields are held has some of both.
+    that run, which are ``known``. An entry of which fields are held has some of both.
     """
     secrets: dict[str, str] = {}
     for name, shelf in survey.shelves.items():
@@ -97,9 +116,9 @@ def secrets_of(content: Content, survey: Survey, daemon: DaemonFile, running: Ru
                 secrets.update(item.secrets)
         for entry_name, _, there in shelf.entries.differing(section.entries):
             if there is not None:
-                values = {**running.secrets, **shelf.secrets_of(entry_name)}
+                values = {**known, **shelf.secrets_of(entry_name)}
                 secrets.update(_known(canonical.decode(there.body), values) if values else {})
-    secrets.update(_known(stored_admin_token(content), {**running.secrets, **daemon.secrets}))
+    secrets.update(_known(stored_admin_token(content), {**known, **daemon.secrets}))
     return secrets
 
 

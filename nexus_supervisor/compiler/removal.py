@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nexus_supervisor.models.loading import EntryModel
     from nexus_supervisor.models.secrets import SecretSource
 
-__all__ = ["Gone", "broken_by_removal", "doubtful", "gone", "without"]
+__all__ = ["Gone", "broken_by_removal", "doubtful", "gone", "left_out", "without"]
 
 Gone = dict[str, tuple[str, ...]]
 """Names of entries by section."""
@@ -37,6 +37,24 @@ def gone(running: Content, survey: Survey) -> Gone:
 def doubtful(running: Content, survey: Survey) -> Gone:
     """Return the live entries of what runs that only files which can't be read may hold."""
     return _named({name: shelf.doubtful(entries) for name, shelf, entries in _shelves(running, survey)})
+
+
+def left_out(older: Content, running: Content, survey: Survey) -> Gone:
+    """Return the live entries that an older content does without: no file has them any more.
+
+    Where nobody can tell, because a file or all of them can't be read, an entry that runs stays, and one that doesn't
+    is left out: what was revoked once must not come back by chance.
+    """
+    names: Gone = {}
+    for name, section in older.sections.items():
+        found, runs = survey.sections.get(name), running.sections.get(name)
+        if section.apply != "live" or found is None or runs is None:
+            continue
+        gone, unsure = found.shelf.gone(section.entries), found.shelf.doubtful(section.entries)
+        if found.trouble is not None:
+            gone, unsure = (), tuple(section.entries)
+        names[name] = tuple(sorted({*gone, *(one for one in unsure if one not in runs.entries)}))
+    return _named(names)
 
 
 def without(content: Content, names: Mapping[str, Collection[str]]) -> Content:

@@ -44,6 +44,8 @@ _ANY_KEY = "*"
 _NO_FIELDS: Mapping[str, tuple[Pattern, ...]] = MappingProxyType({})
 _ABSENT: Any = object()
 _STORED_SECRET = {"digest", "ref"}
+_MOST_NAMED = 5
+"""How many entries of a section a summary names for each kind of change."""
 
 
 def hold(
@@ -270,6 +272,11 @@ class Impact:
         """Show the counts in one line, such as ``sources: 1 added, 2 changed``."""
         return "; ".join(f"{name}: {_counts(change)}" for name, change in self.sections.items()) or "no change"
 
+    @property
+    def summary(self) -> str:
+        """Name the entries in one line, such as ``sources: changed alpha, removed beta, gamma and 5 more``."""
+        return "; ".join(f"{name}: {', '.join(_named(change))}" for name, change in self.sections.items())
+
 
 def _change(before: Section | None, after: Section | None) -> Change | None:
     nothing: Mapping[str, Entry] = {}
@@ -291,3 +298,10 @@ def _sorted_out(before: Section, after: Section) -> tuple[tuple[str, ...], tuple
 def _counts(change: Change) -> str:
     counts = {"added": len(change.added), "removed": len(change.removed), "changed": len(change.changed)}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _named(change: Change) -> Iterator[str]:
+    for word, names in (("added", change.added), ("changed", change.changed), ("removed", change.removed)):
+        if names:
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            yield f"{word} {', '.join(names[:_MOST_NAMED])}{more}"

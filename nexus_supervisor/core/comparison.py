@@ -1,26 +1,28 @@
 """Comparison: what differs between two contents, field by field, and what each difference needs.
 
 Decided here: what counts as one difference, whether it is live, and that no secret is shown. Not decided here: what is
-held while a daemon runs (``changes.py``, whose rules these are) and how differences are told (``cli/diff.py``).
+held while a daemon runs (``changes.py``, whose rules these are), what is wider than before (``widening.py``) and how
+differences are told (``cli/diff.py``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nexus_supervisor.core import canonical
-from nexus_supervisor.core.changes import BUILT_IN, differences, is_stored_secret, key_text, moved
+from nexus_supervisor.core.changes import BUILT_IN, Pattern, differences, is_stored_secret, key_text, moved
 from nexus_supervisor.core.content import Entries, Section
 from nexus_supervisor.core.settings import Needs, needs
+from nexus_supervisor.core.widening import WideField, widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nexus_supervisor.core.changes import Pattern
     from nexus_supervisor.core.content import Content, Entry
 
-__all__ = ["CHANGED_SECRET", "SECRET", "Difference", "compare"]
+__all__ = ["CHANGED_SECRET", "SECRET", "Difference", "compare", "redacted"]
 
 SECRET = "<secret>"  # noqa: S105 - what is shown instead of one
 CHANGED_SECRET = "<changed>"  # noqa: S105
@@ -29,11 +31,22 @@ CHANGED_SECRET = "<changed>"  # noqa: S105
 Kind = Literal["added", "removed", "changed"]
 
 
+_NOTHING_MARKED: Mapping[str, tuple[WideField, ...]] = MappingProxyType({})
+
+
+class _Marks(NamedTuple):
+    """Hold the marked fields of a section; ``restart`` is None for one that is not live before and after."""
+
+    restart: tuple[Pattern, ...] | None
+    wide: tuple[WideField, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Name one difference: a whole entry (``path`` is empty) or a field of one that both contents have.
 
-    ``before`` and ``after`` are plain values without secrets; None where there is none.
+    ``before`` and ``after`` are plain values without secrets; None where there is none. ``widened`` says that the entry
+    may do more by it than before.
     """
 
     section: str
@@ -43,6 +56,7 @@ class Difference:
     needs: Needs
     before: Any = None
     after: Any = None
+    widened: bool = False
 
     @property
     def key(self) -> str:
@@ -51,11 +65,15 @@ class Difference:
 
 
 def compare(
-    before: Content, after: Content, restart_fields: Mapping[str, tuple[Pattern, ...]]
+    before: Content,
+    after: Content,
+    restart_fields: Mapping[str, tuple[Pattern, ...]],
+    wide_fields: Mapping[str, tuple[WideField, ...]] = _NOTHING_MARKED,
 ) -> tuple[Difference, ...]:
     """Return every difference in order of section, entry and field; ``restart_fields`` are those of live sections.
 
-    Where there was nothing before, nothing needs a restart.
+    ``wide_fields`` are those of any section of which more gives more rights. Where there was nothing before, nothing
+    needs a restart.
     """
     found: list[Difference] = []
     for name in sorted(before.sections.keys() | after.sections.keys()):
@@ -64,7 +82,8 @@ def compare(
             found += _of_settings(here, there)
         else:
             is_live = here is not None and there is not None and here.apply == there.apply == "live"
-            found += _of_section(name, here, there, restart_fields.get(name, ()) if is_live else None)
+            marks = _Marks(restart_fields.get(name, ()) if is_live else None, wide_fields.get(name, ()))
+            found += _of_section(name, here, there, marks)
     return tuple(found if before.sections else (replace(one, needs="live") for one in found))
 
 
@@ -75,26 +94,26 @@ def _of_settings(here: Section | None, there: Section | None) -> Iterator[Differ
             yield _field(BUILT_IN, table, path, needs(key_text(BUILT_IN, table, *path)), old, new)
 
 
-def _of_section(
-    name: str, here: Section | None, there: Section | None, fields: tuple[Pattern, ...] | None
-) -> Iterator[Difference]:
-    """Yield what differs in a section; without ``fields`` it is none that is live before and after."""
-    whole: Needs = "restart" if fields is None else "live"
+def _of_section(name: str, here: Section | None, there: Section | None, marks: _Marks) -> Iterator[Difference]:
+    """Yield what differs in a section."""
+    whole: Needs = "restart" if marks.restart is None else "live"
     nothing = Entries()
     older, newer = here.entries if here else nothing, there.entries if there else nothing
     for entry, old, new in sorted(older.differing(newer), key=lambda found: found[0]):
         if old is None or new is None:
             yield Difference(name, entry, (), "added" if old is None else "removed", whole)
         else:
-            yield from _of_entry(name, old, new, fields)
+            yield from _of_entry(name, old, new, marks)
 
 
-def _of_entry(section: str, old: Entry, new: Entry, fields: tuple[Pattern, ...] | None) -> Iterator[Difference]:
+def _of_entry(section: str, old: Entry, new: Entry, marks: _Marks) -> Iterator[Difference]:
     here, there = canonical.decode(old.body), canonical.decode(new.body)
-    held = [()] if fields is None else moved(here, there, fields)
+    held = [()] if marks.restart is None else moved(here, there, marks.restart)
+    wide = widened(here, there, marks.wide)
     for path, was, now in differences(here, there):
         needed: Needs = "restart" if any(_meet(path, one) for one in held) else "live"
-        yield _field(section, old.name, path, needed, was, now)
+        one = _field(section, old.name, path, needed, was, now)
+        yield replace(one, widened=any(_meet(path, place) for place in wide))
 
 
 def _meet(path: tuple[str, ...], held: tuple[str, ...]) -> bool:
@@ -104,19 +123,20 @@ def _meet(path: tuple[str, ...], held: tuple[str, ...]) -> bool:
 
 
 def _field(section: str, entry: str, path: tuple[str, ...], needed: Needs, old: Any, new: Any) -> Difference:
-    was, now = _redacted(old), _redacted(new)
+    was, now = redacted(old), redacted(new)
     if was == now and type(was) is type(now):
         now = CHANGED_SECRET  # what differs is a secret in it
     kind: Kind = "added" if old is None else "removed" if new is None else "changed"
     return Difference(section, entry, path, kind, needed, was, now)
 
 
-def _redacted(value: Any) -> Any:
+def redacted(value: Any) -> Any:
+    """Return a plain value with every secret in it replaced."""
     if is_stored_secret(value):
         return SECRET
     if isinstance(value, dict):
-        return {key: _redacted(item) for key, item in value.items()}
-    return [_redacted(item) for item in value] if isinstance(value, list) else value
+        return {key: redacted(item) for key, item in value.items()}
+    return [redacted(item) for item in value] if isinstance(value, list) else value
 
 
 def _document(section: Section | None, table: str) -> Any:

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.effects import Look
-from nexus_supervisor.core.events import PushAsked, RestartAsked
+from nexus_supervisor.core.events import RestartAsked
+from nexus_supervisor.core.requests import Rider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexus_supervisor.core.settings import Settings
 
-__all__ = ["Flight", "Looking", "Rider"]
-
-Rider = PushAsked | RestartAsked
-"""A request that is answered by a verdict."""
+__all__ = ["Flight", "Looking"]
 
 _DEBOUNCE_LIMIT = 10
 _RETRY_LIMIT_SECONDS = 0.5
+_BUSY_SECONDS = 1.0
 MAX_HINT_CHARACTERS = 64 * 1024
 """Hints that are longer together are no help: everything is compared then."""
 
@@ -51,7 +50,6 @@ class Looking:
         self._due: float | None = None
         self._quiet: tuple[float, float] | None = None
         self._urgent = False
-        self._bare = False
         self._retries = 0
         self._gone_since: dict[str, float] = {}
         self._compared = now
@@ -72,11 +70,6 @@ class Looking:
         self._waiting.append(rider)
         self._want(now)
 
-    def bare(self, now: float) -> None:
-        """Look for nothing but entries that are gone; a look at everything that is due says whether it is needed."""
-        self._bare = True
-        self._want(now)
-
     def again(self, flight: Flight, now: float, settings: Settings) -> bool:
         """Look again soon, later at each time in a row, for the same riders; where patience is over do nothing."""
         limits = settings.supervisor.limits
@@ -89,7 +82,6 @@ class Looking:
 
     def stale(self, flight: Flight, now: float) -> None:
         """Look again at once, for the same riders: the verdict was against content that no longer runs."""
-        self._bare = self._bare or flight.look.bare
         self._resume(flight, now)
 
     def ride_again(self, riders: Sequence[Rider], now: float) -> None:
@@ -97,6 +89,11 @@ class Looking:
         self._waiting[:0] = riders
         self._hint(None)
         self._want(now)
+
+    def later(self, riders: Sequence[Rider], now: float) -> None:
+        """Note requests that can't be decided while something is on its way: look again in a while."""
+        self._waiting[:0] = riders
+        self._want(now + _BUSY_SECONDS)
 
     def begin(self, now: float, settings: Settings) -> Look | None:
         """Return the look that is due now, if any; it is in flight from here on.
@@ -112,9 +109,9 @@ class Looking:
         whole = any(isinstance(rider, RestartAsked) for rider in riders)
         self._ticket += 1
         hints = None if self._hints is None else tuple(sorted(self._hints))
-        look = Look(self._ticket, hints, whole, bare=self._bare and not riders)
+        look = Look(self._ticket, hints, whole)
         self._flight = Flight(look, riders, self._urgent or bool(riders))
-        self._bare = self._urgent = False
+        self._urgent = False
         self._hints, self._quiet, self._due = frozenset(), None, None
         if hints is None:
             self._compared = now

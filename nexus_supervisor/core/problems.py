@@ -15,10 +15,10 @@ __all__ = ["Problem"]
 class Problem:
     """Name one mistake in one file.
 
-    ``file`` is relative to DIR, ``line`` is 1-based or 0 where no line applies, ``key`` is a dotted path or empty,
-    ``message`` says what was expected and what was found, without secrets. ``code`` is a stable word for programs:
-    ``syntax``, ``unknown_key``, ``type``, ``range``, ``missing``, ``duplicate``, ``secret``, ``reference``, ``limit``,
-    ``unreadable``, ``unstable``, ``not_a_file``, ``value`` or ``internal``.
+    ``file`` is relative to DIR, "." where it is about no file, ``line`` is 1-based or 0 where no line applies, ``key``
+    is a dotted path or empty, ``message`` says what was expected and what was found, without secrets. ``code`` is a
+    stable word for programs: ``syntax``, ``unknown_key``, ``type``, ``range``, ``missing``, ``duplicate``, ``secret``,
+    ``reference``, ``limit``, ``unreadable``, ``unstable``, ``not_a_file``, ``guard``, ``value`` or ``internal``.
     """
 
     file: str
@@ -29,5 +29,6 @@ class Problem:
 
     def __str__(self) -> str:
         """Show the problem as ``file:line: key: message``, leaving out what is not known."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
+        file = "" if self.file == "." else self.file
+        place = f"{file}:{self.line}" if self.line else file
         return ": ".join(part for part in (place, self.key, self.message) if part)

@@ -1,7 +1,7 @@
 """How the directory stands to what runs: what is held, what was refused, since when.
 
 Decided here: what status says about the difference between the directory and the fleet. Not decided here: what is held
-or refused (``compiler/``, ``journeys.py``).
+or refused (``compiler/``, ``directory.py``, ``journeys.py``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Drift:
 class Standing:
     """Hold the facts.
 
-    ``refusing`` are the problems of the directory as it is now; empty where it is valid. ``still_live`` are the entries
+    ``refusing`` are the problems of the directory as it is now; empty where it can go. ``still_live`` are the entries
     that no file has any more and of which people were told that they could not be revoked.
     """
 
@@ -50,13 +50,16 @@ class Standing:
     still_live: tuple[str, ...] = ()
     drift: Drift | None = None
 
-    def seen(self, now: float, held: tuple[str, ...], *, quarantined: bool) -> Standing:
-        """Note a valid directory, of which some keys may be held and which may be content that failed before."""
-        since = self.held_since if self.held_keys else now
-        seen = replace(self, held_keys=held, held_since=since if held else 0.0, refusing=())
-        if quarantined:
-            return replace(seen, drift=self._drift(now, "quarantined"))
-        return replace(seen, drift=Drift(since, "held", held) if held else None)
+    def seen(self, now: float, held: tuple[str, ...], *, quarantined: bool, pinned: bool = False) -> Standing:
+        """Note a valid directory: some keys may be held, it may have failed before, and it may be left on purpose."""
+        seen = replace(self._holding(now, held), refusing=())
+        if pinned or quarantined:
+            return replace(seen, drift=self._drift(now, "pinned" if pinned else "quarantined"))
+        return replace(seen, drift=Drift(seen.held_since, "held", held) if held else None)
+
+    def guarded(self, now: float, held: tuple[str, ...], problems: tuple[Problem, ...]) -> Standing:
+        """Note a valid directory that is refused for what it would change."""
+        return self._holding(now, held).rejected(now, problems)
 
     def gone(self, names: Collection[str]) -> Standing:
         """Note which entries no file has: of one that is back, people have to be told anew."""
@@ -81,6 +84,10 @@ class Standing:
     def restarted(self) -> Standing:
         """Note that nothing is held any more."""
         return replace(self, held_keys=(), held_since=0.0, drift=None)
+
+    def _holding(self, now: float, held: tuple[str, ...]) -> Standing:
+        since = self.held_since if self.held_keys else now
+        return replace(self, held_keys=held, held_since=since if held else 0.0)
 
     def _drift(self, now: float, reason: str) -> Drift:
         """Return why the directory differs, since the moment from which this has been the reason."""

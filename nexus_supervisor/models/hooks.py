@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core.snapshot import Snapshot
+from nexus_supervisor.core.spelling import suggestion
 from nexus_supervisor.models.importing import LoadError, imported
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def load_hooks(module_name: str) -> Hooks:
     what = f"the hooks {module_name!r}"
     module = imported(what, module_name)
     found = {name: _function(what, module, name) for name in _NAMES}
+    _refuse_misspelled(what, module, [name for name in _NAMES if found[name] is None])
     if not any(found.values()):
         message = f"{what} can't be used: the module has none of {', '.join(_NAMES)}"
         raise LoadError(message)
@@ -78,8 +80,8 @@ def _function(what: str, module: ModuleType, name: str) -> Callable[..., Any] | 
     found = getattr(module, name, None)
     if found is None:
         return None
-    if not callable(found) or inspect.iscoroutinefunction(found):
-        message = f"{what} can't be used: expected {name} to be a plain function, found another thing of that name"
+    if (kind := _unfit(found, name)) is not None:
+        message = f"{what} can't be used: expected {name} to be a plain function, found {kind}"
         raise LoadError(message)
     function: Callable[..., Any] = found
     count = _NAMES[name]
@@ -87,6 +89,29 @@ def _function(what: str, module: ModuleType, name: str) -> Callable[..., Any] | 
         message = f"{what} can't be used: expected {name} to take {count} snapshot{'s' if count > 1 else ''}"
         raise LoadError(message)
     return function
+
+
+def _unfit(found: object, name: str) -> str | None:
+    """Return what keeps a hook from being called plainly, in words; ``validate`` may be a generator function."""
+    if not callable(found):
+        return "another thing of that name"
+    for one in (found, getattr(found, "__call__", None)):  # noqa: B004 - of an object that can be called
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            return "an async one"
+        if inspect.isgeneratorfunction(one) and name != "validate":
+            return "a generator function, whose body would never run: take the yield out of it"
+    return None
+
+
+def _refuse_misspelled(what: str, module: ModuleType, absent: list[str]) -> None:
+    """Raise LoadError for a function of the module that is named nearly as a hook which the module doesn't have."""
+    for name, found in vars(module).items():
+        if not inspect.isfunction(found) or found.__module__ != module.__name__ or name in _NAMES:
+            continue
+        if (meant := suggestion(name, [one for one in absent if one[0] == name[0]])) is not None:
+            advice = f"did you mean {meant}? If it is no hook, begin its name with an underscore"
+            message = f"{what} can't be used: there is no hook {name}: {advice}"
+            raise LoadError(message)
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:

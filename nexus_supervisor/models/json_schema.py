@@ -41,7 +41,8 @@ _WORDS = {
     "secret": _REFERENCE,
     Mark.RESTART_REQUIRED.value: "A change of it needs a restart.",
     Mark.UNIQUE.value: "No two entries may have the same.",
-    Mark.WIDENS.value: "More of it gives more rights.",
+    "narrows": "Less of it gives more rights.",
+    "widens": "More of it gives more rights.",
 }
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec, TypeVar
 
     from nexus_supervisor.core.changes import Pattern
+    from nexus_supervisor.core.widening import WideField
     from nexus_supervisor.models.secrets import Origins
 
     P = ParamSpec("P")
@@ -76,6 +77,9 @@ class EntryModel(Protocol):
     def restart_required(self) -> tuple[Pattern, ...]:
         """Return where in canonical bytes the fields are whose change needs a restart."""
 
+    def widens(self) -> tuple[WideField, ...]:
+        """Return where in canonical bytes the fields are of which more gives more rights."""
+
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a document as people write it."""
 
@@ -110,6 +114,10 @@ class PlainModel:
         """Return nothing: a plain document has no marks."""
         return ()
 
+    def widens(self) -> tuple[WideField, ...]:
+        """Return nothing: a plain document has no marks."""
+        return ()
+
     def schema(self) -> dict[str, Any]:
         """Return the schema that takes any table."""
         return {"type": "object", "additionalProperties": True}
@@ -122,11 +130,13 @@ class ClassModel:
         from nexus_supervisor.models.marked import MarkedFields
         from nexus_supervisor.models.restart_fields import restart_fields
         from nexus_supervisor.models.strict import StrictAdapter
+        from nexus_supervisor.models.wide_fields import wide_fields
 
         self._name = f"{cls.__module__}:{cls.__qualname__}"
         self._adapter = StrictAdapter(cls)
         self._marked = MarkedFields(cls)
         self._restart_required = restart_fields(cls)
+        self._widens = wide_fields(cls)
 
     def compile(self, document: dict[str, Any], origins: Origins) -> Compiled:
         """Judge a document; raise ModelMistakesError with every mistake.
@@ -166,6 +176,10 @@ class ClassModel:
     def restart_required(self) -> tuple[Pattern, ...]:
         """Return where in canonical bytes the fields are whose change needs a restart."""
         return self._restart_required
+
+    def widens(self) -> tuple[WideField, ...]:
+        """Return where in canonical bytes the fields are of which more gives more rights."""
+        return self._widens
 
     def _compiled(self, document: dict[str, Any], raw: bytes, resolution: Resolution) -> tuple[bytes, Facts]:
         instance = self._adapter.judge(document, raw, resolution, resolution.redacted)

@@ -6,15 +6,18 @@ here: where a secret's value comes from (``secrets.py``) and what a mark leads t
     class Source(BaseModel):
         api_key: Annotated[HashedSecret, Unique]
         target_destination: Annotated[str | None, References("destinations")] = None
+        can_write: Annotated[bool, Widens] = False
+        max_bytes: Annotated[int, Widens(times=10)] = 1024
 """
 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from nexus_supervisor.core.widening import Wide
 from nexus_supervisor.errors import NexusError
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ __all__ = [
     "RestartRequired",
     "Secret",
     "Unique",
+    "Widening",
     "Widens",
     "keyed_digest",
     "noted",
@@ -47,7 +51,6 @@ class Mark(Enum):
     """Name the meanings that a field can be marked with in ``Annotated[…]``."""
 
     RESTART_REQUIRED = "restart_required"
-    WIDENS = "widens"
     UNIQUE = "unique"
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -57,9 +60,6 @@ class Mark(Enum):
 
 RestartRequired: Final = Mark.RESTART_REQUIRED
 """A change of this field needs a restart, whatever its section needs."""
-
-Widens: Final = Mark.WIDENS
-"""A greater value of this field, or a longer list, gives more rights."""
 
 Unique: Final = Mark.UNIQUE
 """No two entries of the section have the same value here; secrets are compared by digest."""
@@ -74,6 +74,33 @@ class References:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Have a marked field's JSON Schema name the section (pydantic's hook)."""
         return noted(handler(schema), f"references:{self.section}")
+
+
+@dataclass(frozen=True, slots=True)
+class Widening:
+    """Mark a field of which more gives more rights: ``Annotated[int, Widens]``.
+
+    More is a greater number, a longer list or one that names anything new, true instead of false, any other text but
+    the empty one. ``Widens(times=10)`` counts a number only where it grows at least tenfold in one change,
+    ``Widens(less=True)`` calls less of it wider (a list of what is forbidden), ``Widens(empty_is_all=True)`` says that
+    0 or an empty list means no limit, and ``Widens(order=("low", "high"))`` orders texts.
+    """
+
+    wide: Wide = field(default_factory=Wide)
+
+    def __call__(
+        self, *, times: float = 1.0, less: bool = False, empty_is_all: bool = False, order: tuple[str, ...] = ()
+    ) -> Widening:
+        """Return a mark with a rule of its own."""
+        return Widening(Wide(times, less, empty_is_all, order))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Have a marked field's JSON Schema name the mark (pydantic's hook)."""
+        return noted(handler(schema), "narrows" if self.wide.less else "widens")
+
+
+Widens: Final = Widening()
+"""More of this field gives more rights; called, it says more precisely what more is."""
 
 
 def noted(schema: dict[str, Any], mark: str) -> dict[str, Any]:

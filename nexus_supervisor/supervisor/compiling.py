@@ -1,14 +1,15 @@
-"""The compiler as the supervisor sees it: told what runs, asked to look, killed and started again at will.
+"""The compiler as the supervisor sees it: told what runs, asked one thing at a time, killed and started again at will.
 
-Decided here: that an answer counts only where it adds up, and how long one may take. Not decided here: when to look and
-what a verdict leads to (``core/``). The compiler holds no key; what it says is bounded and checked like any input.
+Decided here: in which order it is asked, and how long one answer may take. Not decided here: when to look, whether an
+answer adds up (``verdicts.py``) and what it leads to (``core/``). The compiler holds no key; what it says is bounded
+and checked like any input.
 """
 
 from __future__ import annotations
 
-import os
-import re
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,17 +22,19 @@ from nexus_supervisor.core.compilation import (
     Begin,
     FromCompiler,
     Look,
+    Recall,
     Refused,
     Seen,
     ToCompiler,
 )
-from nexus_supervisor.core.content import EMPTY, Content, Digest, SectionDelta
-from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, LookFailed
+from nexus_supervisor.core.content import Content, Digest, Version
+from nexus_supervisor.core.events import CandidateRefused, CandidateSeen, LookFailed, Recalled
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import ProtocolError
 from nexus_supervisor.supervisor.child import Child
 from nexus_supervisor.supervisor.pipe import Pipe
-from nexus_supervisor.wire import close_all, inline_or_beside, received_payload
+from nexus_supervisor.supervisor.verdicts import Reading
+from nexus_supervisor.wire import close_all, inline_or_beside
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,18 +44,44 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiling", "Verdict"]
 
-Verdict = CandidateSeen | CandidateRefused | LookFailed
+Verdict = CandidateSeen | CandidateRefused | LookFailed | Recalled
 
 Resolved = Callable[[tuple[Problem, ...], int | None], None]
 """Takes what is missing or differs, and the descriptor of the secret values, if there are any."""
 
 _MODULE = "nexus_supervisor.compiler"
-_MAX_PAYLOAD_BYTES = 1 << 30
-_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class _LookAsked:
+    """Have the directory judged."""
+
+    ticket: int
+    timeout_seconds: float
+    hints: tuple[str, ...] | None
+    whole: bool
+
+    def failed(self, reason: str) -> Verdict:
+        """Return the verdict where there is no answer."""
+        return LookFailed(self.ticket, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _RecallAsked:
+    """Have the content of an older version judged."""
+
+    ticket: int
+    timeout_seconds: float
+    version: Version
+    content: Content
+
+    def failed(self, reason: str) -> Verdict:
+        """Return the verdict where there is no answer."""
+        return Recalled(self.ticket, self.version, None, (Problem(".", 0, "", "internal", reason),))
 
 
 class Compiling:
-    """Hold the compiler process, what it was told, and the look that it is on."""
+    """Hold the compiler process, what it was told, what it is asked, and what it will be asked next."""
 
     def __init__(
         self,
@@ -67,7 +96,8 @@ class Compiling:
         self.environment: frozenset[str] = frozenset()
         self._adopted: Digest | None = None
         self._told: Digest | None = None
-        self._look: Look | None = None
+        self._asked: _LookAsked | _RecallAsked | None = None
+        self._waiting: deque[_LookAsked | _RecallAsked] = deque()
         self._base: Digest | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._child: Child | None = None
@@ -76,29 +106,44 @@ class Compiling:
         self._tickets = 0
         self._generation = 0
 
-    def look(
-        self,
-        ticket: int,
-        hints: tuple[str, ...] | None,
-        timeout_seconds: float,
-        *,
-        whole: bool = False,
-        bare: bool = False,
-    ) -> None:
+    def look(self, ticket: int, hints: tuple[str, ...] | None, timeout_seconds: float, *, whole: bool = False) -> None:
         """Have the directory read and judged; ``verdict`` is called with the answer, whatever happens.
 
         A look for everything is made by a new process: a restart means new code, and that process imports it.
         """
-        if whole:
-            self._drop()
-        self._look = Look(ticket, hints, whole, bare)
-        self._deadline = self._loop.call_later(timeout_seconds, self._overdue)
-        try:
-            pipe = self._ready()
-            self._base = self._told
-            pipe.send(self._look)
-        except OSError as error:
-            self._lost(f"it could not be started ({error.strerror})")
+        self._ask(_LookAsked(ticket, timeout_seconds, hints, whole))
+
+    def recall(self, ticket: int, version: Version, content: Content, timeout_seconds: float) -> None:
+        """Have an older content judged beside what runs; ``verdict`` is called with Recalled, whatever happens."""
+        self._ask(_RecallAsked(ticket, timeout_seconds, version, content))
+
+    def _ask(self, request: _LookAsked | _RecallAsked) -> None:
+        self._waiting.append(request)
+        self._next()
+
+    def _next(self) -> None:
+        """Ask what waits, if nothing else is asked; the time that it may take begins now."""
+        while self._asked is None and self._waiting:
+            request = self._asked = self._waiting.popleft()
+            self._deadline = self._loop.call_later(request.timeout_seconds, self._overdue)
+            if isinstance(request, _LookAsked) and request.whole:
+                self._drop()
+            try:
+                pipe = self._ready()
+                if self._asked is request:  # else the process has ended already
+                    self._base = self._told
+                    self._send(pipe, request)
+            except OSError as error:
+                self._lost(f"it could not be started ({error.strerror})")
+
+    def _send(self, pipe: Pipe[FromCompiler, ToCompiler], request: _LookAsked | _RecallAsked) -> None:
+        if isinstance(request, _LookAsked):
+            pipe.send(Look(request.ticket, request.hints, request.whole))
+            return
+        change = request.content.delta_from(self._contents.find(self._base) if self._base is not None else None)
+        payload, beside = inline_or_beside(delta.encode(change), "nexus-recall")
+        pipe.send(Recall(request.ticket, payload, bool(beside)), beside)
+        close_all(beside)
 
     def adopt(self, digest: Digest) -> None:
         """Tell what runs from now on; later verdicts are against it. One that can't be told is of no use any more."""
@@ -125,12 +170,17 @@ class Compiling:
     @property
     def needed(self) -> tuple[Digest, ...]:
         """Return the content that the answer under way will be against, if there is one."""
-        return (self._base,) if self._look is not None and self._base is not None else ()
+        return (self._base,) if self._asked is not None and self._base is not None else ()
 
     def close(self) -> None:
         """End the compiler."""
+        self._waiting.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """End the process, and what it was asked."""
         self._cancel()
-        self._look = self._resolved = None
+        self._asked = self._resolved = None
         self._drop()
 
     def _drop(self) -> None:
@@ -182,75 +232,34 @@ class Compiling:
             resolved(message.problems, secrets)
 
     def _answer(self, message: Seen | Refused, descriptors: list[int]) -> None:
-        look = self._look
-        if look is None or look.ticket != message.ticket:
+        request = self._asked
+        if request is None or request.ticket != message.ticket:
             close_all(descriptors)
             return
-        self._cancel()
-        self._look = None
-        verdict: Verdict
         try:
-            payload = descriptors.pop(0) if message.payload_beside and descriptors else None
-            raw = received_payload(message.payload, payload, _MAX_PAYLOAD_BYTES)
-            if isinstance(message, Seen):
-                verdict = self._seen(message, raw, descriptors)
-            else:
-                verdict = self._refused(message, raw)
+            verdict = self._read(request, message, Reading(self._contents, self._base, descriptors))
         except (ProtocolError, OSError) as error:
             self._lost(f"its answer does not add up: {error}")
-            verdict = LookFailed(look.ticket, f"the compiler's answer does not add up: {error}")
+            return
         finally:
             close_all(descriptors)
+        self._cancel()
+        self._asked = None
         self._verdict(verdict)
+        self._next()
 
-    def _seen(self, message: Seen, raw: bytes | memoryview | None, descriptors: list[int]) -> CandidateSeen:
-        content, base = self._content(message.digest, raw)
-        kept = self._contents.put(content, descriptors.pop(0) if message.secrets_beside and descriptors else None)
-        self.environment |= frozenset(message.environment)
-        candidate = Candidate(
-            message.wanted, content.digest, base, message.held, message.blocked, message.gone, kept.settings
-        )
-        return CandidateSeen(message.ticket, candidate, message.warnings)
-
-    def _refused(self, message: Refused, raw: bytes | memoryview | None) -> CandidateRefused:
-        revoked = settings = None
-        base = self._base or EMPTY.digest
-        if message.revoked is not None:
-            content, base = self._content(message.revoked, raw)
-            settings, revoked = self._contents.put(content, self._secrets_of(base)).settings, content.digest
-        return CandidateRefused(
-            message.ticket,
-            message.problems,
-            message.unstable,
-            base,
-            message.gone,
-            revoked,
-            message.remains,
-            settings,
-            message.doubtful,
-        )
-
-    def _content(self, digest: Digest, raw: bytes | memoryview | None) -> tuple[Content, Digest]:
-        """Return the content that an answer describes and what it was against; raise ProtocolError.
-
-        That is what the compiler had been told when the look was sent, whatever it was told since.
-        """
-        before = self._contents.find(self._base) or EMPTY
-        if raw is None:
-            content = before
-        else:
-            change = delta.decode(raw)
-            _check_names(change.sections)
-            content = before.after(change)
-        if content.digest != digest:
-            message = f"it named content {digest[:12]} and described {content.digest[:12]}"
-            raise ProtocolError(message)
-        return content, before.digest
-
-    def _secrets_of(self, digest: Digest) -> int | None:
-        """Return a descriptor of our own for the secret values of a content that is kept."""
-        held = self._contents.get(digest).secrets if digest != EMPTY.digest else None
-        return None if held is None else os.dup(held)
+    def _read(self, request: _LookAsked | _RecallAsked, message: Seen | Refused, reading: Reading) -> Verdict:
+        """Return the verdict that an answer is; raise ProtocolError or OSError where it doesn't add up."""
+        if isinstance(message, Seen):
+            self.environment |= frozenset(message.environment)
+        if isinstance(request, _LookAsked):
+            return reading.seen(message) if isinstance(message, Seen) else reading.refused(message)
+        if isinstance(message, Refused):
+            return Recalled(request.ticket, request.version, None, message.problems)
+        if message.wanted != request.content.digest:
+            text = f"it was asked about content {request.content.digest[:12]} and answered about {message.wanted[:12]}"
+            raise ProtocolError(text)
+        return Recalled(request.ticket, request.version, reading.candidate(message))
 
     def _overdue(self) -> None:
         self._lost("it did not answer in time")
@@ -260,27 +269,19 @@ class Compiling:
             self._lost(status)
 
     def _lost(self, reason: str | None) -> None:
-        """Forget a compiler that is gone or must go; the next look starts another."""
+        """Forget a compiler that is gone or must go; what is asked next starts another."""
         if reason is None:  # it has left: its exit status says why, and follows at once
             return
-        look, resolved = self._look, self._resolved
-        self.close()
+        asked, resolved = self._asked, self._resolved
+        self._forget()
         text = f"the compiler was lost: {reason}"
         if resolved is not None:
             resolved((Problem(".", 0, "", "internal", text),), None)
-        if look is not None:
-            self._verdict(LookFailed(look.ticket, text))
+        if asked is not None:
+            self._verdict(asked.failed(text))
+        self._next()
 
     def _cancel(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def _check_names(sections: Mapping[str, SectionDelta]) -> None:
-    """Raise ProtocolError for a section or entry whose name the contract doesn't allow."""
-    for section, change in sections.items():
-        for name in (section, *change.changed, *change.removed):
-            if not _NAME.fullmatch(name):
-                message = f"it named an entry {name[:64]!r}"
-                raise ProtocolError(message)

@@ -1,7 +1,8 @@
 """The contents that the supervisor holds, by digest, with what belongs to each.
 
-Decided here: what is kept for how long, and how little of a content has to be sent to a worker that holds another. Not
-decided here: which content runs. Secret values are held as sealed memory that is passed on and never read here.
+Decided here: what is kept for how long, how little of a content has to be sent to a worker that holds another, and how
+two contents compare in numbers. Not decided here: which content runs. Secret values are held as sealed memory that is
+passed on and never read here.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from typing import TYPE_CHECKING, Any
 from nexus_supervisor.core import canonical, delta
 from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest, Entries
 from nexus_supervisor.core.settings import Settings, parse
+from nexus_supervisor.core.shape import SectionShape, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["Contents", "Kept", "Parcel", "settings_of"]
 
+_NOTHING = Entries()
+
 
 @dataclass(slots=True)
 class Kept:
-    """Hold one content, its settings, and the descriptor of its secret values, if it has any."""
+    """Hold one content, its settings, the bytes of its entries, and the descriptor of its secrets, if it has any."""
 
     content: Content
     settings: Settings
+    size: int
     secrets: int | None = None
 
 
@@ -56,7 +61,7 @@ class Contents:
             except BaseException:
                 _close(secrets)
                 raise
-            kept = self._kept[content.digest] = Kept(content, settings, secrets)
+            kept = self._kept[content.digest] = Kept(content, settings, self._size(content), secrets)
         elif secrets is not None:
             _close(kept.secrets)
             kept.secrets = secrets
@@ -72,6 +77,13 @@ class Contents:
             return EMPTY
         kept = self._kept.get(digest)
         return None if kept is None else kept.content
+
+    def shape(self, before: Digest, after: Digest) -> Shape:
+        """Return the shape of one kept content beside that of another, at the cost of what differs."""
+        here, there = self.find(before), self.find(after)
+        sizes = [0 if digest == EMPTY.digest else self._kept[digest].size for digest in (before, after)]
+        pairs = _pairs(here or EMPTY, there or EMPTY)
+        return Shape({name: _shape(*entries) for name, entries in pairs.items()}, *sizes)
 
     def parcel(self, holds: tuple[Digest, ...], target: Digest) -> Parcel:
         """Return the least that has to be sent to somebody who holds these contents."""
@@ -108,6 +120,14 @@ class Contents:
         """Close every descriptor that is held."""
         self.keep(())
 
+    def _size(self, content: Content) -> int:
+        """Return the bytes of all entries; of those that a kept content shares, they are known."""
+        known = next(reversed(self._kept.values()), None)
+        pairs = _pairs(EMPTY if known is None else known.content, content).values()
+        differing = (one for here, there in pairs for one in here.differing(there))
+        grown = sum((len(there.body) if there else 0) - (len(here.body) if here else 0) for _, here, there in differing)
+        return (0 if known is None else known.size) + grown
+
     def _settings(self, content: Content) -> Settings:
         """Return the settings of a content; those of a kept one where the section that holds them is the same."""
         section = content.sections.get("daemon")
@@ -139,6 +159,18 @@ def settings_of(content: Content, overrides: Mapping[str, Any]) -> Settings:
     if isinstance(document.get("daemon"), dict):
         document["daemon"] = {key: value for key, value in document["daemon"].items() if key != "admin_token"}
     return parse(document, overrides, cpu_count=os.cpu_count() or 1).settings
+
+
+def _pairs(before: Content, after: Content) -> dict[str, tuple[Entries, Entries]]:
+    """Return the entries of each section of either content."""
+    names = sorted(before.sections.keys() | after.sections.keys())
+    here, there = ({name: part.entries for name, part in one.sections.items()} for one in (before, after))
+    return {name: (here.get(name, _NOTHING), there.get(name, _NOTHING)) for name in names}
+
+
+def _shape(before: Entries, after: Entries) -> SectionShape:
+    removed = sum(there is None for _, _, there in before.differing(after))
+    return SectionShape(len(before), len(after), removed)
 
 
 def _names(change: Delta) -> dict[str, tuple[str, ...]]:

@@ -402,12 +402,14 @@ def test_what_is_gone_is_revoked_also_where_all_else_is_blocked(desk: Desk) -> N
     desk.write("sources/b.toml", source("b", 'target = "new"'))
     (desk.directory / "sources/a.toml").unlink()
 
-    seen = desk.go_live()
+    seen = desk.seen()
 
     assert seen.blocked
+    assert (seen.digest, seen.payload) == (desk.content.digest, None)
     assert seen.gone == ("sources.a",)
-    assert names(desk.content) == ["b"]
-    assert entry(desk.content, "sources", "b")["target"] is None
+    after = desk.remaining(seen)
+    assert names(after) == ["b"]
+    assert entry(after, "sources", "b")["target"] is None
 
 
 def test_a_held_removal_keeps_what_refers_to_it_valid(desk: Desk) -> None:

@@ -114,10 +114,10 @@ def test_what_is_gone_is_revoked_also_while_a_field_blocks_all(desk: Desk) -> No
     desk.write("models.toml", models(fast="limits = {low = 15, capacity = 20}", slow=""))
     (desk.directory / "clients/second.toml").unlink()
 
-    seen = desk.go_live()
+    seen = desk.seen()
 
     assert (bool(seen.blocked), seen.gone) == (True, ("clients.c",))
-    assert names(desk.content, "clients") == ["a", "b"]
+    assert names(desk.remaining(seen), "clients") == ["a", "b"]
 
 
 def test_with_hold_every_live_change_waits_with_a_held_field(tmp_path: Path) -> None:

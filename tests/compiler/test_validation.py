@@ -205,7 +205,8 @@ def test_what_goes_live_beside_a_held_field_is_asked_about_too(hooked: Hooked) -
     seen = desk.go_live()
 
     assert [str(one) for one in seen.blocked] == ["models.toml:3: models.fast.timeout: only a gpu may take so long"]
-    assert (seen.gone, seen.digest != before.digest) == (("clients.c",), True)
+    assert (seen.gone, seen.digest) == (("clients.c",), before.digest)
+    assert names(desk.remaining(seen), "clients") == ["a", "b"]
     assert entry(desk.content, "models", "fast")["timeout"] == 1.0
     assert desk.go_live(whole=True).blocked == ()
 
@@ -234,16 +235,18 @@ def test_an_objection_to_a_candidate_blocks_no_revocation(hooked: Hooked) -> Non
     assert names(desk.applied(refused), "clients") == ["a", "b"]
 
 
-def test_a_bare_look_does_not_ask_about_what_is_not_wanted(hooked: Hooked) -> None:
-    desk = hooked.write("if snapshot.models['slow'].timeout > 5:", "    raise Objection('too slow')")
+def test_a_recalled_content_is_asked_about_as_it_would_go_live(hooked: Hooked) -> None:
+    desk = hooked.write(
+        "fast = snapshot.models['fast']",
+        "if fast.device == 'gpu' and fast.timeout < 2:",
+        "    raise Objection('a gpu needs time', section='models', entry='fast', key='timeout')",
+    )
     desk.go_live(whole=True)
-    desk.write("models.toml", models(fast='token = "first-token"', slow="timeout = 9.0"))
-    desk.write("clients/second.toml", "")
+    older = desk.content
+    desk.write("models.toml", models(fast='token = "first-token"\ntimeout = 5.0\ndevice = "gpu"', slow=""))
+    desk.go_live(whole=True)
 
-    message = desk.compiler.look(Look(1, None, whole=False, bare=True)).message
-
-    assert isinstance(message, Seen)
-    assert names(desk.applied(message), "clients") == ["a", "b"]
+    assert desk.not_recalled(older) == ["models.fast.timeout: a gpu needs time"]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,14 @@ def test_a_bare_look_does_not_ask_about_what_is_not_wanted(hooked: Hooked) -> No
         (None, "can't be loaded: No module named"),
         ("import no_such_module_at_all", "can't be loaded: No module named 'no_such_module_at_all'"),
         ("raise RuntimeError('with a secret')", "can't be loaded: RuntimeError at"),
-        ("async def validate(snapshot): ...", "expected validate to be a plain function"),
+        ("async def validate(snapshot): ...", "expected validate to be a plain function, found an async one"),
+        ("async def prepare(snapshot):\n    yield", "expected prepare to be a plain function, found an async one"),
+        ("class Hook:\n    async def __call__(self, snapshot): ...\nprobe = Hook()", "probe to .*, found an async one"),
+        ("def prepare(snapshot):\n    yield", "prepare to be a plain function, found a generator function, whose body"),
+        ("def retired(old):\n    yield", "retired to be a plain function, found a generator function"),
+        ("validate = 3", "expected validate to be a plain function, found another thing of that name"),
+        ("def prepair(snapshot): ...\ndef probe(snapshot): ...", "there is no hook prepair: did you mean prepare"),
+        ("def activate(old, new): ...", "there is no hook activate: did you mean activated"),
         ("def validate(snapshot, more): ...", "expected validate to take 1 snapshot"),
         ("def prepare(): ...", "expected prepare to take 2 snapshots"),
         ("def validate(snapshot):\n    (", r"can't be loaded: SyntaxError \('\(' was never closed\) at .*\.py:2"),

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique
+from nexus_supervisor.models.marks import HashedSecret, References, Secret, Unique, Widens
 
 from .mapping import check_path
 from .steps import Steps
@@ -33,6 +33,7 @@ _MAX_BYTES_PER_SECOND = 1 << 31
 _MAX_RESULTS = 1_000
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _MAX_WINDOW_SECONDS = 31_536_000
+_CLASSES = ("public", "internal", "confidential", "restricted")
 
 
 def _reserved(value: T, info: ValidationInfo) -> T:
@@ -54,6 +55,18 @@ def _namespace(value: str, info: ValidationInfo) -> str:
     """Give a source without a namespace its own name as one; a name that was refused is no longer there."""
     return value or str(info.data.get("name", ""))
 
+
+Limit = Widens(times=10)
+"""Mark a limit: one that grows tenfold gives more rights."""
+
+OpenLimit = Widens(times=10, empty_is_all=True)
+"""Mark a limit of which 0 is none."""
+
+Allowed = Widens(empty_is_all=True)
+"""Mark what is allowed; naming nothing allows all."""
+
+Forbidden = Widens(less=True)
+"""Mark what keeps something back."""
 
 Later = AfterValidator(_reserved)
 """Mark a field that is reserved for a later version."""
@@ -77,14 +90,14 @@ class _Table(BaseModel):
 class RateLimit(_Table):
     """Bound what a source sends, over all workers together; 0 is no limit."""
 
-    requests_per_minute: Annotated[int, Field(ge=0, le=_MAX_REQUESTS_PER_MINUTE)] = 2000
-    bytes_per_second: Annotated[int, Field(ge=0, le=_MAX_BYTES_PER_SECOND)] = 0
+    requests_per_minute: Annotated[int, Field(ge=0, le=_MAX_REQUESTS_PER_MINUTE), OpenLimit] = 2000
+    bytes_per_second: Annotated[int, Field(ge=0, le=_MAX_BYTES_PER_SECOND), OpenLimit] = 0
 
 
 class PayloadLimits(_Table):
     """Bound one request."""
 
-    max_bytes: Annotated[int, Field(ge=1, le=_MAX_BODY_BYTES)] = 10 * 1024 * 1024
+    max_bytes: Annotated[int, Field(ge=1, le=_MAX_BODY_BYTES), Limit] = 10 * 1024 * 1024
 
 
 class Idempotency(_Table):
@@ -97,8 +110,8 @@ class Idempotency(_Table):
 class FieldVisibility(_Table):
     """Choose what a query shows: these fields of a body (none: all), and whether anything beside the body."""
 
-    include_fields: Words = ()
-    strip_metadata: bool = False
+    include_fields: Annotated[Words, Allowed] = ()
+    strip_metadata: Annotated[bool, Forbidden] = False
 
 
 class Cache(_Table):
@@ -141,23 +154,23 @@ def _cross_namespace(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001
 class RetrievalFirewall(_Table):
     """Keep records out of queries: by label, by classification, and by namespace."""
 
-    blocked_labels: Words = ()
-    required_labels: Words = ()
-    max_classification_tier: Classification = ""
+    blocked_labels: Annotated[Words, Forbidden] = ()
+    required_labels: Annotated[Words, Forbidden] = ()
+    max_classification_tier: Annotated[Classification, Widens(order=_CLASSES, empty_is_all=True)] = ""
     default_classification_tier: Annotated[Classification, AfterValidator(_default_classification)] = ""
-    visible_namespaces: Words = ()
-    cross_namespace_read: Annotated[bool, AfterValidator(_cross_namespace)] = False
+    visible_namespaces: Annotated[Words, Widens] = ()
+    cross_namespace_read: Annotated[bool, AfterValidator(_cross_namespace), Widens] = False
 
 
 class Policy(_Table):
     """Say what a source may do; an empty list allows all."""
 
-    allowed_destinations: Annotated[tuple[str, ...], References("destinations"), Field(max_length=1_000)] = ()
-    allowed_operations: Annotated[tuple[Literal["read", "write", "search"], ...], Field(max_length=3)] = ()
-    allowed_retrieval_modes: Annotated[tuple[Literal["recent", "search"], ...], Field(max_length=2)] = ()
-    allowed_profiles: Words = ()
-    max_results: Annotated[int, Field(ge=1, le=_MAX_RESULTS)] = 50
-    max_response_bytes: Annotated[int, Field(ge=1_024, le=_MAX_RESPONSE_BYTES)] = 1024 * 1024
+    allowed_destinations: Annotated[tuple[str, ...], References("destinations"), Field(max_length=1_000), Allowed] = ()
+    allowed_operations: Annotated[tuple[Literal["read", "write", "search"], ...], Field(max_length=3), Allowed] = ()
+    allowed_retrieval_modes: Annotated[tuple[Literal["recent", "search"], ...], Field(max_length=2), Allowed] = ()
+    allowed_profiles: Annotated[Words, Allowed] = ()
+    max_results: Annotated[int, Field(ge=1, le=_MAX_RESULTS), Limit] = 50
+    max_response_bytes: Annotated[int, Field(ge=1_024, le=_MAX_RESPONSE_BYTES), Limit] = 1024 * 1024
     field_visibility: FieldVisibility = FieldVisibility()
     cache: Cache = Cache()
     decay: Decay = Decay()
@@ -178,13 +191,13 @@ class Source(_Table):
     namespace: Annotated[
         str, Field(max_length=256, pattern=_NO_NUL, validate_default=True), AfterValidator(_namespace)
     ] = ""
-    can_read: bool = False
-    can_write: bool = False
+    can_read: Annotated[bool, Widens] = False
+    can_write: Annotated[bool, Widens] = False
     target_destination: Annotated[str | None, References("destinations")] = None
     default_actor_type: Word = "user"
     default_actor_id: Annotated[str, Field(max_length=256, pattern=_NO_NUL)] = ""
     default_profile: Word = "balanced"
-    tier: Tier = 3
+    tier: Annotated[Tier, Widens] = 3
     default_write_tier: Tier = 1
     rate_limit: RateLimit = RateLimit()
     payload_limits: PayloadLimits = PayloadLimits()
