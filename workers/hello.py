@@ -23,5 +23,6 @@ def answer(agent: Agent, connection: socket.socket) -> None:
     with connection, agent.request() as snapshot, suppress(OSError):
         connection.settimeout(1)
         connection.recv(65536)
-        head = f"Nexus-Config-Version: {snapshot.version}\r\nNexus-Worker: {agent.slot}/{agent.incarnation}"
+        named = f"Nexus-Config-Version: {snapshot.version}\r\nNexus-Config-Digest: {snapshot.digest[:12]}"
+        head = f"{named}\r\nNexus-Worker: {agent.slot}/{agent.incarnation}"
         connection.sendall(f"HTTP/1.0 200 OK\r\n{head}\r\n\r\n{json.dumps(snapshot.daemon)}\n".encode())

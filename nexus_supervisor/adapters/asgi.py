@@ -61,6 +61,8 @@ class Surrounded:
             return
         answer = _Answer(self, scope, receive, send)
         with answer:
+            if scope["type"] == "websocket":
+                answer.untimed()
             try:
                 await self._app(scope, answer.receive, answer.send)
                 if not answer.begun:
@@ -96,9 +98,12 @@ class Surrounded:
 
     def headers(self, snapshot: Snapshot | None = None) -> Headers:
         """Return the headers of a response that this snapshot answers, or else the one of this context."""
-        version = (snapshot or current()).version
+        snapshot = snapshot or current()
+        version = snapshot.version
         if self._headers[0] != version:
-            self._headers = version, ((b"nexus-config-version", b"%d" % version), (b"nexus-worker", self._worker))
+            digest = snapshot.digest[:12].encode()
+            named = (b"nexus-config-version", b"%d" % version), (b"nexus-config-digest", digest)
+            self._headers = version, (*named, (b"nexus-worker", self._worker))
         return self._headers[1]
 
     def cut_all(self) -> None:
@@ -149,6 +154,7 @@ class _Answer(Request):
         kind = message["type"]
         if kind == "http.response.start":  # the server takes it as it is: nothing to wait for here
             self.begun = True
+            self.answered()
             return self._send(self._marked(message))
         return self._sent(kind, message)
 

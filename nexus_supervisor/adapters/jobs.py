@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Any, cast
 
-from nexus_supervisor.agent import pinned
+from nexus_supervisor.agent import current, pinned
 from nexus_supervisor.agent.context import PINNED
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _run(agent: Agent, handle: Callable[[], Any], pace: _Pace) -> None:
         woken.clear()
         if agent.draining:
             return
-        agent.progress.tick()
+        agent.progress.pace()
         try:
             with pace.job():
                 seconds = pace.answered(handle())
@@ -68,13 +68,13 @@ def _run(agent: Agent, handle: Callable[[], Any], pace: _Pace) -> None:
             seconds = pace.failed(error)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not woken.wait(min(left, _TURN_SECONDS)):
-            agent.progress.tick()
+            agent.progress.pace()
 
 
 async def _run_async(agent: Agent, handle: Callable[[], Any], pace: _Pace) -> None:
     """Call an ``async`` function, in one event loop that turns between the calls too; cut it off at the deadline."""
     loop, woken = asyncio.get_running_loop(), asyncio.Event()
-    ticking = loop.create_task(_tick(agent))
+    pacing = loop.create_task(_pace(agent))
     try:
         async with asyncio.timeout(None) as limit:
 
@@ -96,7 +96,7 @@ async def _run_async(agent: Agent, handle: Callable[[], Any], pace: _Pace) -> No
     except TimeoutError:
         _logger.warning("the drain timeout is over: the job in hand is cut off")
     finally:
-        ticking.cancel()
+        pacing.cancel()
 
 
 async def _call(handle: Callable[[], Any], pace: _Pace) -> float:
@@ -111,9 +111,9 @@ async def _call(handle: Callable[[], Any], pace: _Pace) -> float:
         return pace.failed(error)
 
 
-async def _tick(agent: Agent) -> None:
+async def _pace(agent: Agent) -> None:
     while True:
-        agent.progress.tick()
+        agent.progress.pace()
         await asyncio.sleep(_TURN_SECONDS)
 
 
@@ -128,11 +128,13 @@ class _Pace:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._failures = 0
+        self._version, self._began = 0, 0.0  # of the call in hand
 
     @contextmanager
     def job(self) -> Iterator[None]:
         """Pin one snapshot for one call. It can't be taken away, so what held it for too long is only told."""
         with pinned():
+            self._version, self._began = current().version, time.monotonic()
             try:
                 yield
             finally:
@@ -148,17 +150,23 @@ class _Pace:
             message = f"a job answers True, False, None or a number of seconds from 0; found {found:.80}"
             raise TypeError(message)
         self._failures = 0
-        self._agent.progress.request()
+        self._count(failed=False)
         return 0.0 if answer is True else float(answer)
 
     def failed(self, error: BaseException) -> float:
         """Take an exception of a call: the pauses double as long as there is nothing else."""
-        self._agent.progress.request()
-        self._agent.progress.error()
+        self._count(failed=True)
         seconds = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 16), _LAST_PAUSE_SECONDS)
         self._failures += 1
         _logger.error("the job raised an exception; the next call is in %g seconds", seconds, exc_info=error)
         return seconds
+
+    def _count(self, *, failed: bool) -> None:
+        progress = self._agent.progress
+        progress.request()
+        if failed:
+            progress.error()
+        progress.ended(self._version, time.monotonic() - self._began, failed)
 
     def _tell_overdue(self) -> None:
         cell, limit = PINNED.get(), self._agent.max_snapshot_seconds

@@ -121,14 +121,15 @@ class _Server(uvicorn.Server):
 
     async def _tick(self) -> None:
         """Say that the loop turns, end what is overdue, and let uvicorn do what it does ten times a second."""
-        counter = 0
+        counter, due = 0, time.monotonic()
         while True:
-            self._agent.progress.tick()
+            self._agent.progress.tick(time.monotonic() - due)
             if counter % _TICKS_A_LOOK == 0:
                 self._surrounded.cut_overdue(time.monotonic())
                 self._end_idle()
             await self.on_tick(counter)
             counter += 1
+            due = time.monotonic() + _TICK_SECONDS
             await asyncio.sleep(_TICK_SECONDS)
 
     def _end_idle(self) -> None:

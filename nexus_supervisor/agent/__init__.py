@@ -6,8 +6,8 @@ delegates to the file that knows. Importing this brings no event loop, no model 
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.agent.context import PINNED, current, pinned, refresh
@@ -146,7 +146,7 @@ class Agent:
             requests_per_minute=requests_per_minute,
             bytes_per_second=bytes_per_second,
             size=size,
-            now=time.monotonic(),
+            now=monotonic(),
         )
 
     def __repr__(self) -> str:
@@ -159,27 +159,50 @@ class Request(Cell):
 
     ``snapshot`` is what it pins (another one after ``refresh()``), ``replaced_at`` since when that isn't the newest any
     more, in monotonic seconds; both are None before its start, after its end, and ``replaced_at`` where it is current.
+    The time that it takes counts from its start to its end, or to ``answered()``.
     """
 
-    __slots__ = ("_progress", "_token", "failed")
+    __slots__ = ("_began", "_counted", "_progress", "_token", "_version", "failed")
 
     _token: Token[Cell | None]
+    _version: int
+    _began: float
 
     def __init__(self, agent: Agent) -> None:
         self.holder, self.generation = agent.holder, None  # what Cell does, without a call for each request
         self._progress = agent.progress
-        self.failed = False
+        self.failed = self._counted = False
 
     def __enter__(self) -> Snapshot:
         snapshot = self.holder.pin(self)
         self._token = PINNED.set(self)
         self._progress.request()
+        self._version, self._began = snapshot.version, monotonic()
         return snapshot
+
+    def answered(self) -> None:
+        """Take the time until now for what the request takes: its answer begins, and may go on for long."""
+        self._count(monotonic() - self._began)
+
+    def untimed(self) -> None:
+        """Let the time that this request takes say nothing: it lasts as long as its client likes."""
+        self._count(None)
+
+    def _count(self, seconds: float | None) -> None:
+        if not self._counted:
+            self._counted = True
+            self._progress.ended(self._version, seconds, False)  # noqa: FBT003 - whether it fails is known at its end
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.failed or (kind is not None and issubclass(kind, Exception)):
-            self._progress.error()
+        progress = self._progress
+        failed = self.failed or (kind is not None and issubclass(kind, Exception))
+        if failed:
+            progress.error()
+        if not self._counted:
+            progress.ended(self._version, monotonic() - self._began, failed)
+        elif failed:
+            progress.failed(self._version)
         self.holder.release(self)
         PINNED.reset(self._token)

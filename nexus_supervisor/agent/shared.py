@@ -14,8 +14,9 @@ import os
 from itertools import count
 from threading import Lock
 
+from nexus_supervisor.agent.banks import Banks
 from nexus_supervisor.core import rates
-from nexus_supervisor.core.cells import COMPLETE, MINUTES, SECONDS, Layout, Totals, count_in, counted, sum_in
+from nexus_supervisor.core.cells import BEAT, COMPLETE, MINUTES, SECONDS, Layout, Totals, count_in, counted, sum_in
 from nexus_supervisor.errors import ProtocolError
 
 __all__ = ["SharedCounters"]
@@ -24,7 +25,10 @@ _WINDOWS = {MINUTES: 60.0, SECONDS: 1.0}
 
 
 class SharedCounters:
-    """Count in the cells of one slot and read those of all; the descriptor stays the caller's."""
+    """Count in the cells of one slot and read those of all; the descriptor stays the caller's.
+
+    ``banks`` count what happens on one version.
+    """
 
     def __init__(self, descriptor: int, *, rows: int, slots: int, slot_number: int) -> None:
         self._layout, self._slot = Layout(rows, slots), slot_number
@@ -37,6 +41,7 @@ class SharedCounters:
             raise ProtocolError(message)
         self._words = memoryview(mmap.mmap(descriptor, found)).cast("B").cast("Q")
         self._counting = Lock()
+        self.banks = Banks(self._words, self._layout.banks(slot_number), self._layout.block(slot_number) + BEAT)
 
     def allow(
         self, row: int, *, requests_per_minute: int, bytes_per_second: int, size: int, now: float
@@ -58,6 +63,10 @@ class SharedCounters:
     def complete(self) -> bool:
         """Return whether the daemon's first version is complete on disk: before that nobody should rely on it."""
         return self._words[COMPLETE] > 0
+
+    def activated(self, version: int) -> None:
+        """Make room for what will begin on a version; to be called right before that becomes current."""
+        self.banks.activated(version)
 
     def totals(self) -> Totals:
         """Return what this slot has counted."""

@@ -11,7 +11,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.core.cells import COMPLETE, Layout, Totals
+from nexus_supervisor.core.cells import COMPLETE, WORD_BYTES, Layout, Totals
+from nexus_supervisor.core.readings import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,6 @@ class Rows:
         self._rows: dict[tuple[str, str], int] = {}
         self._free: list[int] = []
         self._columns: dict[tuple[str, int], int] = {}
-        self._before: dict[tuple[str, int], Totals] = {}
 
     def row(self, section: str, name: str) -> int | None:
         """Return the row of an entry, a new one where it has none; None where no row is left."""
@@ -54,27 +54,29 @@ class Rows:
                 self._free.append(row)
 
     def column(self, process: tuple[str, int]) -> int:
-        """Return a column for a new process; raise IndexError where more processes run than were foreseen."""
+        """Return an empty column for a new process; raise IndexError where more run than were foreseen."""
         free = set(range(self.layout.slots)) - set(self._columns.values())
         if not free:
             message = f"the counters have room for {self.layout.slots} processes at a time: stop and run to have more"
             raise IndexError(message)
-        self._columns[process] = min(free)
-        self._before[process] = self.layout.totals(self._words, self._columns[process])
-        return self._columns[process]
+        column = self._columns[process] = min(free)
+        block = self.layout.whole_block(column)
+        self._words[block] = memoryview(bytes(WORD_BYTES * (block.stop - block.start))).cast("Q")
+        return column
 
     def leave(self, process: tuple[str, int]) -> None:
-        """Give back the column of a process that is gone; what it counted stays in the sums."""
+        """Give back the column of a process that is gone; what it counted for entries stays in their sums."""
         self._columns.pop(process, None)
-        self._before.pop(process, None)
 
     def totals(self, process: tuple[str, int]) -> Totals:
         """Return what a process has counted since it started."""
         column = self._columns.get(process)
-        if column is None:
-            return Totals(0, 0, 0)
-        now, before = self.layout.totals(self._words, column), self._before[process]
-        return Totals(now.requests - before.requests, now.errors - before.errors, now.ticks - before.ticks)
+        return Totals(0, 0, 0) if column is None else self.layout.totals(self._words, column)
+
+    def reading(self, process: tuple[str, int]) -> Reading:
+        """Return what a process has counted on its newest version; the size of its memory isn't known here."""
+        column = self._columns.get(process)
+        return Reading() if column is None else self.layout.reading(self._words, column)
 
     def complete(self, version: int) -> None:
         """Let every worker see that this version is complete on disk."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nexus_supervisor.core.messages import Booted, Retired
-from tests.support.serving import ONE, TWO, a_server, retired, totals
+from tests.support.serving import ONE, TWO, a_server, reading, retired, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +193,9 @@ def test_calls_are_counted_unless_there_was_nothing_to_do(site: Site, tasks: Tas
         worker.ended()
 
         assert (totals(site).requests, totals(site).errors) == (8, 4)
+        assert (reading(site).version, reading(site).requests, reading(site).errors) == (1, 8, 4)
+        assert sum(reading(site).latencies) == 8
+        assert reading(site).beat is None
         assert "ValueError: broken" in worker.log()
         assert "a job answers True, False, None or a number of seconds from 0; found str" in worker.log()
         assert "a secret" not in worker.log()

@@ -35,21 +35,6 @@ def counters(memory: int, slot: int = 0) -> SharedCounters:
     return SharedCounters(memory, rows=8, slots=3, slot_number=slot)
 
 
-def test_no_two_numbers_share_a_word() -> None:
-    blocks = [range(LAYOUT.block(slot), LAYOUT.block(slot) + 8) for slot in range(3)]
-    cells = [range(LAYOUT.cell(row, slot), LAYOUT.cell(row, slot) + 4) for row in range(8) for slot in range(3)]
-
-    words = [*range(8), *(word for one in (*blocks, *cells) for word in one)]
-
-    assert sorted(words) == list(range(LAYOUT.size_bytes // 8))
-
-
-@pytest.mark.parametrize("where", [(-1, 0), (8, 0), (0, 3), (0, -1)])
-def test_what_lies_outside_is_refused(where: tuple[int, int]) -> None:
-    with pytest.raises(IndexError, match="expected a"):
-        LAYOUT.cell(*where)
-
-
 @given(st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 2**33))
 def test_a_word_speaks_of_its_own_window_only(window: int, other: int, count: int) -> None:
     word = counted(window, count)
