@@ -58,6 +58,11 @@ class Wire(Generic[In, Out]):
         """Return the socket, for ``select`` and ``shutdown``; reading it directly would lose frames."""
         return self._connection
 
+    @property
+    def arrived(self) -> bool:
+        """Return whether a message has arrived that ``receive`` would return without reading the socket."""
+        return self._arrived.complete
+
     def send(self, message: Out, descriptors: Sequence[int] = ()) -> None:
         """Send one message and copies of the descriptors; raise OSError (EPIPE, ECONNRESET) where the peer is gone."""
         raw = memoryview(frame(self._outgoing.encode(message), len(descriptors)))
@@ -119,6 +124,11 @@ class _Arrived:
         self.descriptors: deque[int] = deque()
         self._frames: deque[tuple[bytes, int]] = deque()
         self._decoder = FrameDecoder()
+
+    @property
+    def complete(self) -> bool:
+        """Return whether there is a complete frame."""
+        return bool(self._frames)
 
     def feed(self, raw: bytes) -> None:
         """Take received bytes."""

@@ -17,7 +17,7 @@ from nexus_supervisor.agent import Agent, log
 from nexus_supervisor.agent.context import serve_from
 from nexus_supervisor.agent.drain import DrainState
 from nexus_supervisor.agent.parent import Parent
-from nexus_supervisor.agent.program import load_program
+from nexus_supervisor.agent.program import derived_by, load_program
 from nexus_supervisor.agent.shared import SharedCounters
 from nexus_supervisor.agent.staging import Staging
 from nexus_supervisor.agent.threads import carry
@@ -25,7 +25,7 @@ from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, Booted, FromW
 from nexus_supervisor.core.trust import Floor, Trust
 from nexus_supervisor.errors import NexusError, ProtocolError, UsageError
 from nexus_supervisor.models.building import Builder
-from nexus_supervisor.models.hooks import load_hooks
+from nexus_supervisor.models.hooks import Hooks, load_hooks
 from nexus_supervisor.wire import Wire, close_all
 
 __all__ = ["main"]
@@ -69,13 +69,25 @@ def _work(wire: Wire[ToWorker, FromWorker]) -> int:
     if received is None:
         return 0
     start, descriptors = received
-    if not isinstance(start, Start) or len(descriptors) != len(start.listeners) + 1:
+    if not isinstance(start, Start) or len(descriptors) != _announced(start):
         close_all(descriptors)
-        message = "the first message must be Start, with the listeners and the counters beside it"
+        message = "the first message must be Start, with the listeners and the counters beside it, or none for a trial"
         raise ProtocolError(message)
     setproctitle(f"nexus: {start.slot}")
-    log.configure(start.log_level, start.log_format, start.slot)
+    configure = log.configure_threadless if start.trial else log.configure
+    configure(start.log_level, start.log_format, start.slot)
     sys.path.insert(0, start.directory)
+    (_try if start.trial else _serve)(wire, start, descriptors)
+    return 0
+
+
+def _announced(start: Start) -> int:
+    """Return how many descriptors come with a Start."""
+    return 0 if start.trial else len(start.listeners) + 1
+
+
+def _serve(wire: Wire[ToWorker, FromWorker], start: Start, descriptors: list[int]) -> None:
+    """Be a worker that serves."""
     agent, parent = _introduce(wire, start, descriptors)
     wire.send(Booted(start.slot, start.incarnation))
     signal.signal(signal.SIGTERM, lambda *_: parent.drain())
@@ -88,7 +100,15 @@ def _work(wire: Wire[ToWorker, FromWorker]) -> int:
         agent.drain.begin(start.drain_timeout_seconds)  # whatever the program left running has until then
         parent.close()
     parent.finish()
-    return 0
+
+
+def _try(wire: Wire[ToWorker, FromWorker], start: Start, _: list[int]) -> None:
+    """Be the trial worker."""
+    from nexus_supervisor.agent.resident import Resident  # what it needs, a worker that serves does not
+
+    hooks = load_hooks(start.hooks)
+    carry()
+    Resident(wire, start, _staging(start, hooks), hooks).run()
 
 
 def _introduce(wire: Wire[ToWorker, FromWorker], start: Start, descriptors: list[int]) -> tuple[Agent, Parent]:
@@ -99,18 +119,23 @@ def _introduce(wire: Wire[ToWorker, FromWorker], start: Start, descriptors: list
         counters = SharedCounters(memory, rows=start.counter_rows, slots=start.slots, slot_number=start.slot_number)
     finally:
         close_all([memory])
-    trust, hooks = Trust(start.audience, start.public_key), load_hooks(start.hooks)
+    hooks, drain = load_hooks(start.hooks), DrainState()
+    parent = Parent(wire, start, _staging(start, hooks), drain, hooks, counters)
+    return Agent(start, listeners, parent, counters, drain), parent
+
+
+def _staging(start: Start, hooks: Hooks) -> Staging:
+    trust = Trust(start.audience, start.public_key)
     given = start.max_snapshot_seconds
     builder = Builder(start.program, {} if given is None else {"max_snapshot_seconds": given})
-    staging = Staging(trust, Floor(start.floor, None), builder, start.pepper, hooks)
-    drain = DrainState()
-    parent = Parent(wire, start, staging, drain, hooks)
-    return Agent(start, listeners, parent, counters, drain), parent
+    return Staging(trust, Floor(start.floor, None), builder, start.pepper, hooks)
 
 
 def _run(agent: Agent) -> None:
     """Load the program and call it; what exists by then is left out of later garbage collections."""
     program = load_program(agent.program)
+    if (derive := derived_by(program)) is not None:
+        agent.derive(derive)
     gc.collect()
     gc.freeze()
     program(agent)

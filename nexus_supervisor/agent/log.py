@@ -4,7 +4,8 @@ Decided here: the form of a line, and what happens when nobody takes the lines. 
 where stderr leads.
 
 A log must never stop a request: lines are written by a thread of their own from a bounded queue. Where stderr is a full
-pipe, lines are dropped and counted; where it is closed, they are lost, and the worker goes on.
+pipe, lines are dropped and counted; where it is closed, they are lost, and the worker goes on. The trial worker, which
+forks, has no such thread: it writes by itself, and drops what would make it wait.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from threading import Thread
 
 from nexus_supervisor.log_lines import printable, write_whole
 
-__all__ = ["LineFormatter", "Lines", "configure", "say"]
+__all__ = ["LineFormatter", "Lines", "ThreadlessLines", "configure", "configure_threadless", "say"]
 
 _STDERR = 2
 _CAPACITY = 10_000
@@ -30,17 +31,39 @@ _MOST_AT_ONCE = select.PIPE_BUF
 def configure(level: str, form: str, slot: str) -> None:
     """Send every log record of this process to stderr, as ``text`` or ``json``."""
     lines = Lines(_STDERR)
-    lines.setFormatter(LineFormatter(slot, as_json=form == "json"))
-    logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
+    _send_to(lines, level, form, slot)
     atexit.register(lines.finish)
 
 
+def configure_threadless(level: str, form: str, slot: str) -> None:
+    """Do the same in a process that forks, and so must not have a thread beside the one that does."""
+    _send_to(ThreadlessLines(), level, form, slot)
+
+
+def _send_to(lines: logging.Handler, level: str, form: str, slot: str) -> None:
+    lines.setFormatter(LineFormatter(slot, as_json=form == "json"))
+    logging.basicConfig(level=level.upper(), handlers=[lines], force=True)
+
+
 def say(text: str) -> None:
-    """Write one short line to stderr, unless that would make the caller wait: it is about to end this process."""
+    """Write a line to stderr, or as much of it as doesn't make the caller wait."""
     poll = select.poll()
     poll.register(_STDERR, select.POLLOUT)
-    if any(happened & select.POLLOUT for _, happened in poll.poll(0)):
-        write_whole(_STDERR, f"{text}\n".encode("utf-8", "backslashreplace")[:_MOST_AT_ONCE])
+    left = f"{text}\n".encode("utf-8", "backslashreplace")
+    while left and any(happened & select.POLLOUT for _, happened in poll.poll(0)):
+        write_whole(_STDERR, left[:_MOST_AT_ONCE])
+        left = left[_MOST_AT_ONCE:]
+
+
+class ThreadlessLines(logging.Handler):
+    """Write each record's line to stderr at once, as far as that doesn't make the caller wait."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record's line; never wait, never raise."""
+        try:
+            say(self.format(record))
+        except Exception:  # noqa: BLE001 - arguments that don't fit their format: logging says so, and goes on
+            self.handleError(record)
 
 
 class Lines(logging.Handler):

@@ -7,6 +7,7 @@ One thread receives, so that the order to end and the supervisor's death are not
 queues: one moves from version to version as it is told, and answers; one sends what others have to say, so that neither
 a request nor a signal ever waits for the supervisor; one does what follows from an activation or from the end of a
 request. The hook ``prepare`` is called by the second, ``activated`` and ``retired`` by the last: they may take long.
+``probe`` has a thread of its own (``probing.py``).
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from nexus_supervisor.agent.drain import isolated, wait_for
 from nexus_supervisor.agent.holder import Cell, Holder
 from nexus_supervisor.agent.hooked import attempted
 from nexus_supervisor.agent.log import say
+from nexus_supervisor.agent.parts import parts_of
+from nexus_supervisor.agent.probing import Probing
 from nexus_supervisor.agent.retirement import Lingering, Retirement
-from nexus_supervisor.agent.staging import NOT_APPLICABLE, Derive, Offer, Parts, Refusal, Staging, emptied
+from nexus_supervisor.agent.staging import MAX_DETAIL, NOT_APPLICABLE, Derive, Offer, Refusal, Staging, emptied
 from nexus_supervisor.core.messages import (
     Activate,
     Active,
@@ -36,6 +39,8 @@ from nexus_supervisor.core.messages import (
     Drain,
     Drained,
     FromWorker,
+    Limit,
+    Probe,
     Ready,
     Rejected,
     Retired,
@@ -46,11 +51,12 @@ from nexus_supervisor.core.messages import (
 )
 from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import ProtocolError
-from nexus_supervisor.wire import Wire, close_all, received_payload
+from nexus_supervisor.wire import Wire, close_all
 
 if TYPE_CHECKING:
     from nexus_supervisor.agent.drain import DrainState
     from nexus_supervisor.agent.holder import Oldest
+    from nexus_supervisor.agent.shared import SharedCounters
     from nexus_supervisor.models.hooks import Hooks
 
 __all__ = ["Activated", "Parent"]
@@ -58,10 +64,8 @@ __all__ = ["Activated", "Parent"]
 Activated = Callable[[Snapshot], object]
 """Called in a thread of the agent after a version became current."""
 
-_MAX_PAYLOAD_BYTES = 1 << 30
 _LARGE_CHANGE = 1_000  # entries; so many new objects are better left out of later garbage collections
 _LAST_WORDS_SECONDS = 2.0
-_MAX_DETAIL = 4_000  # characters of why a version is refused: what is longer is no sentence
 
 
 class _Word(Enum):
@@ -75,9 +79,16 @@ class Parent:
     """Talk to the supervisor for one worker."""
 
     def __init__(
-        self, wire: Wire[ToWorker, FromWorker], start: Start, staging: Staging, drain: DrainState, hooks: Hooks
+        self,
+        wire: Wire[ToWorker, FromWorker],
+        start: Start,
+        staging: Staging,
+        drain: DrainState,
+        hooks: Hooks,
+        counters: SharedCounters,
     ) -> None:
         self.holder = Holder(self._note_release)
+        self._counters = counters
         self._wire, self._start, self._staging, self._drain = wire, start, staging, drain
         self._outbox: SimpleQueue[FromWorker | _Word] = SimpleQueue()
         self._moves: SimpleQueue[tuple[Stage | Activate | Discard, list[int]]] = SimpleQueue()
@@ -85,6 +96,7 @@ class Parent:
         self._deciding, self._answering = Lock(), Lock()
         self._begun, self._closed = Event(), Event()
         self._retirement, self._activation = Retirement(hooks.retired), hooks.activated
+        self._probing = Probing(hooks.probe, start, self.holder, self._outbox.put)
         self._over = False
         self._told: tuple[Oldest, Lingering] | None = None
         self._activated: list[Activated] = []
@@ -162,8 +174,10 @@ class Parent:
                 self._moves.put((message, descriptors))
             case Drain():
                 self._drain.begin(message.timeout_seconds)
-            case Start():
-                text = "a second Start arrived"
+            case Probe():
+                self._probing.begin(message)
+            case Start() | Limit():
+                text = "a second Start arrived" if isinstance(message, Start) else "Limit is for the trial worker only"
                 raise ProtocolError(text)
             case _:
                 assert_never(message)
@@ -192,7 +206,7 @@ class Parent:
 
     def _stage(self, message: Stage, descriptors: list[int]) -> None:
         try:
-            parts = _beside(message, descriptors)
+            parts = parts_of(message, descriptors)
             with self._deciding:
                 if self._over:
                     return
@@ -216,11 +230,12 @@ class Parent:
                 if fresh:
                     if self.holder.current is not None:
                         self.holder.pin(before)
+                    self._counters.activated(offer.version)
                     self.holder.swap(offer.snapshot)
                 self._answer(Active, message, offer)
                 if fresh:
                     self._chores.put(partial(self._settle, before, offer))
-                    setproctitle(f"nexus: {self._start.slot} [v{offer.version}]")
+                    setproctitle(f"nexus: {self._start.slot} [v{offer.version} {offer.digest[:12]}]")
         except Refusal as refusal:
             self._refuse(message, refusal.reason, str(refusal))
 
@@ -241,7 +256,7 @@ class Parent:
 
     def _refuse(self, message: Stage | Activate, reason: str, detail: str) -> None:
         slot, incarnation = self._start.slot, self._start.incarnation
-        detail = detail[:_MAX_DETAIL]
+        detail = detail[:MAX_DETAIL]
         self._wire.send(Rejected(slot, incarnation, message.push, message.version, reason, detail))
 
     def _speak(self) -> None:
@@ -294,23 +309,3 @@ class Parent:
         """Retire everything, used or not."""
         self._retirement.retire([*emptied(self._staging.unused), *self.holder.everything()])
         self._closed.set()
-
-
-def _beside(message: Stage, descriptors: list[int]) -> Parts:
-    """Return what an offer brings, wherever it traveled; raise ProtocolError where it isn't what was said."""
-    announced = (message.payload_beside, message.secrets_beside, message.rows_beside)
-    if len(descriptors) != sum(announced):
-        close_all(descriptors)
-        text = f"{len(descriptors)} descriptors arrived beside an offer that announces {sum(announced)}"
-        raise ProtocolError(text)
-    rest = list(descriptors)
-    inline = (message.payload, None, message.rows)
-    try:
-        found = [
-            received_payload(part, rest.pop(0) if beside else None, _MAX_PAYLOAD_BYTES)
-            for part, beside in zip(inline, announced, strict=True)
-        ]
-    except BaseException:
-        close_all(rest)
-        raise
-    return Parts(*found)

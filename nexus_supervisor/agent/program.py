@@ -1,13 +1,14 @@
 """Programs: from a name in the settings to the function that serves.
 
-Decided here: how a program is found and how its absence is explained. Not decided here: what it does with its Agent.
+Decided here: how a program is found and how its absence is explained, and how it says what it derives from a version.
+Not decided here: what it does with its Agent.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nexus_supervisor.core.spelling import suggestion
 from nexus_supervisor.errors import UsageError
@@ -16,11 +17,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nexus_supervisor.agent import Agent
+    from nexus_supervisor.models.hooks import Derive
 
-__all__ = ["GROUP", "load_object", "load_program"]
+__all__ = ["GROUP", "derived_by", "derives", "load_object", "load_program"]
+
+P = TypeVar("P", bound="Callable[[Agent], object]")
+
+_DERIVE = "__nexus_derive__"
 
 GROUP = "nexus_supervisor.workers"
 """The entry point group of worker programs: users register theirs exactly as ours are."""
+
+
+def derives(derive: Derive) -> Callable[[P], P]:
+    """Say, above a program, that ``snapshot.program`` is ``derive(snapshot, before)``.
+
+    It is made when a version is staged, outside requests, and first in a trial: what it raises refuses the version.
+    ``before`` is the snapshot that is current at that time, to start from (``Shards.differing`` says what changed), or
+    None.
+    """
+
+    def say(program: P) -> P:
+        setattr(program, _DERIVE, derive)
+        return program
+
+    return say
+
+
+def derived_by(program: Callable[[Agent], object]) -> Derive | None:
+    """Return what a program says that it derives from a version; None where it says nothing."""
+    found: Derive | None = getattr(program, _DERIVE, None)
+    return found
 
 
 def load_program(name: str) -> Callable[[Agent], object]:

@@ -9,12 +9,14 @@ An offer that is refused changes nothing but the floor, which only a verified ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.agent.hooked import Failed, made
 from nexus_supervisor.core.codec import unpack
+from nexus_supervisor.core.content import Content
 from nexus_supervisor.core.delta import decode as decode_delta
 from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.core.trust import Distrust, Floor, Judgement, Reason, Trust
@@ -24,12 +26,13 @@ from nexus_supervisor.models.hooks import Derive, Hooks
 from nexus_supervisor.models.marks import keyed_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from nexus_supervisor.agent.parts import Parts, Raw
     from nexus_supervisor.core.content import Delta, Digest, Version
     from nexus_supervisor.core.messages import Stage
 
-__all__ = ["MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Parts", "Raw", "Refusal", "Staging", "emptied"]
+__all__ = ["MAX_DETAIL", "MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Refusal", "Staging", "Verified", "emptied"]
 
 NOT_APPLICABLE = "not_applicable"
 """The reason of a refusal where an offer doesn't fit what this worker holds."""
@@ -37,15 +40,8 @@ NOT_APPLICABLE = "not_applicable"
 MODEL = "model"
 """The reason of a refusal where what was offered can't be built."""
 
-Raw = bytes | memoryview
-
-
-class Parts(NamedTuple):
-    """Hold what an offer brings besides its message: the packed delta, secret values, and rows of the counters."""
-
-    payload: Raw | None = None
-    secrets: Raw | None = None
-    rows: Raw | None = None
+MAX_DETAIL = 4_000
+"""Characters of why a version is refused: what is longer is no sentence."""
 
 
 class Refusal(NexusError):
@@ -54,6 +50,30 @@ class Refusal(NexusError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Hold what an offer says, once all that was signed is checked: nothing of the application has seen it yet.
+
+    ``near`` is what models are shared with, ``secrets`` are values by digest, ``rows`` those of entries that are new.
+    """
+
+    judgement: Judgement
+    content: Content
+    near: Built
+    secrets: Mapping[str, str] = field(repr=False)
+    rows: Mapping[str, Mapping[str, int]]
+
+    @property
+    def version(self) -> Version:
+        """Return the number of the version."""
+        return self.judgement.manifest.version
+
+    @property
+    def digest(self) -> Digest:
+        """Return the digest of the content."""
+        return self.content.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +113,30 @@ class Staging:
 
     def stage(self, message: Stage, parts: Parts) -> Offer:
         """Verify an offer and build it beside the current version; raise Refusal."""
+        found = self.verify(message, parts)
+        return found if isinstance(found, Offer) else self.build(found)
+
+    def verify(self, message: Stage, parts: Parts) -> Verified | Offer:
+        """Return what an offer says, or what is held of it already; run nothing of the application, raise Refusal."""
         judgement = self._judge(message)
         for known in (self.current, self.staged):
             if known is not None and known.judgement.sha256 == judgement.sha256:
                 return known
         try:
-            built = self._build(judgement, message, parts)
+            return self._verified(judgement, message, parts)
         except Distrust as error:
             raise Refusal(error.reason, str(error)) from error
         except ProtocolError as error:
             raise Refusal(NOT_APPLICABLE, str(error)) from error
+
+    def build(self, verified: Verified) -> Offer:
+        """Build a verified offer beside the current version, and hold it staged; raise Refusal."""
+        try:
+            built = self._builder.build(verified.content, verified.near, verified.secrets, verified.rows)
         except NexusError as error:
             raise Refusal(MODEL, str(error)) from error
-        snapshot = Snapshot(judgement.manifest.version, built.content.digest, built.sections, built.daemon, built.rows)
-        offer = Offer(judgement, built, snapshot)
+        snapshot = Snapshot(verified.version, verified.digest, built.sections, built.daemon, built.rows)
+        offer = Offer(verified.judgement, built, snapshot)
         self._complete(offer)
         self._stage_instead(offer)
         return offer
@@ -154,13 +184,12 @@ class Staging:
             self._floor = judgement.floor
         return judgement
 
-    def _build(self, judgement: Judgement, message: Stage, parts: Parts) -> Built:
+    def _verified(self, judgement: Judgement, message: Stage, parts: Parts) -> Verified:
         base = self._base(message.base)
         content = base.content if parts.payload is None else base.content.after(_matching(parts.payload, message.base))
         self._trust.check_content(judgement.manifest, content)
         table = base.secrets if parts.secrets is None else self._secret_values(parts.secrets, base.secrets)
-        near = self._near(message.base, base)
-        return self._builder.build(content, near, table, _rows(parts.rows))
+        return Verified(judgement, content, self._near(message.base, base), table, _rows(parts.rows))
 
     def _base(self, digest: Digest | None) -> Built:
         """Return the content that a payload is against: whichever of those held has this digest."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from socket import SOL_SOCKET
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from socket import socket
 
     from nexus_supervisor.core.effects import SendStage, Spawn
-    from nexus_supervisor.core.messages import Activate, Discard, Drain
+    from nexus_supervisor.core.messages import Activate, Discard, Drain, Limit, Probe
+    from nexus_supervisor.core.readings import Reading
     from nexus_supervisor.core.settings import Settings
     from nexus_supervisor.supervisor.archive import Stored
     from nexus_supervisor.supervisor.contents import Contents, Parcel
@@ -50,6 +52,11 @@ EXIT_SECONDS = 2.0
 MAX_MESSAGE_BYTES = 64 * 1024
 """What a worker says is short; its longest message says why it refuses a version."""
 
+_TRIAL = {"NEXUS_TRIAL": "1"}
+"""What the application can tell the trial worker by."""
+
+_PROCESSES = Path("/proc")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SO_PASSRIGHTS = 83  # asm-generic/socket.h; Python doesn't name it yet
 
 
@@ -68,10 +75,10 @@ class Identity:
 
 
 class _Worker:
-    """Hold one process and its pipe."""
+    """Hold one process and its pipe, and whether it has traffic."""
 
-    def __init__(self, child: Child, pipe: Pipe[FromWorker, ToWorker]) -> None:
-        self.child, self.pipe = child, pipe
+    def __init__(self, child: Child, pipe: Pipe[FromWorker, ToWorker], *, serves: bool) -> None:
+        self.child, self.pipe, self.serves = child, pipe, serves
 
 
 class Workers:
@@ -94,11 +101,15 @@ class Workers:
     def spawn(
         self, effect: Spawn, settings: Settings, listeners: Iterable[Listener], secret: Iterable[str]
     ) -> SpawnRecord | None:
-        """Start a process; Spawned or SpawnFailed follows. Return what the journal keeps of it."""
+        """Start a process; Spawned or SpawnFailed follows. Return what the journal keeps of it.
+
+        The trial worker gets neither listeners nor counters.
+        """
         key = (effect.slot, effect.incarnation)
+        held = () if effect.trial else tuple(listeners)
         try:
-            column = self._rows.column(key)
-            variables = environment(os.environ, secret)
+            column = 0 if effect.trial else self._rows.column(key)
+            variables = environment(os.environ, secret) | (_TRIAL if effect.trial else {})
             child = Child(self._loop, _MODULE, variables, partial(self._exited, key))
         except (OSError, IndexError) as error:
             self._rows.leave(key)
@@ -107,11 +118,10 @@ class Workers:
         _take_no_descriptors(child.connection)
         heard, broke = partial(self._heard, key), partial(self._broke, key)
         pipe = Pipe(self._loop, child.connection, (FROM_WORKER, TO_WORKER), heard, broke, MAX_MESSAGE_BYTES)
-        self._workers[key] = _Worker(child, pipe)
-        held = tuple(listeners)
+        self._workers[key] = _Worker(child, pipe, serves=not effect.trial)
         descriptors = [*(listener.socket.fileno() for listener in held), self._rows.descriptor]
         addresses = tuple(listener.address for listener in held)
-        pipe.send(self._start(effect, settings, addresses, column), descriptors)
+        pipe.send(self._start(effect, settings, addresses, column), [] if effect.trial else descriptors)
         self._post(Spawned(effect.slot, effect.incarnation, child.pid))
         token = hashlib.sha256(f"{effect.slot}/{effect.incarnation}/{child.pid}".encode()).digest()
         return SpawnRecord(effect.slot, effect.incarnation, child.pid, _start_time(child.pid), token)
@@ -155,7 +165,7 @@ class Workers:
         )
         return message, [*beside, *([] if secrets is None else [secrets]), *rows_beside]
 
-    def send(self, slot: str, incarnation: int, message: Activate | Discard | Drain) -> None:
+    def send(self, slot: str, incarnation: int, message: Activate | Discard | Drain | Limit | Probe) -> None:
         """Send a small message; a worker that is gone needs none."""
         worker = self._workers.get((slot, incarnation))
         if worker is not None:
@@ -168,8 +178,15 @@ class Workers:
             worker.child.kill()
 
     def figures(self) -> Mapping[_Key, Figures]:
-        """Return what each process has counted, and its memory."""
-        return {key: self._figures(key, worker) for key, worker in self._workers.items()}
+        """Return what each process that serves has counted, and its memory."""
+        return {key: self._figures(key, worker) for key, worker in self._serving()}
+
+    def readings(self) -> Mapping[_Key, Reading]:
+        """Return what each process that serves has counted on its newest version, and its memory."""
+        return {
+            key: replace(self._rows.reading(key), rss_bytes=_rss_bytes(worker.child.pid))
+            for key, worker in self._serving()
+        }
 
     def close(self) -> None:
         """End whatever is left."""
@@ -196,6 +213,7 @@ class Workers:
             log_format=settings.daemon.log_format,
             hooks=settings.supervisor.hooks,
             threads=settings.supervisor.threads,
+            trial=effect.trial,
             max_snapshot_seconds=self._contents.given("limits", "max_snapshot_seconds"),
             pepper=self._identity.pepper,
         )
@@ -237,13 +255,26 @@ class Workers:
         self._rows.leave(key)
         self._post(WorkerExited(*key, status, clean))
 
+    def _serving(self) -> list[tuple[_Key, _Worker]]:
+        return [(key, worker) for key, worker in self._workers.items() if worker.serves]
+
     def _figures(self, key: _Key, worker: _Worker) -> Figures:
-        totals = self._rows.totals(key)
-        try:
-            rss = psutil.Process(worker.child.pid).memory_info().rss
-        except (psutil.Error, OSError):
-            rss = 0
-        return Figures(totals.requests, totals.errors, rss)
+        totals, reading = self._rows.totals(key), self._rows.reading(key)
+        rss_bytes = _rss_bytes(worker.child.pid)
+        return Figures(totals.requests, totals.errors, rss_bytes, version_requests=reading.requests)
+
+
+def _rss_bytes(pid: int) -> int:
+    """Return how much memory a process has in use; 0 where nobody knows. One read where there is /proc."""
+    try:
+        resident = (_PROCESSES / str(pid) / "statm").read_bytes().split()[1]
+    except OSError:
+        with suppress(psutil.Error, OSError):
+            return int(psutil.Process(pid).memory_info().rss)
+        return 0
+    except IndexError:  # it is about to be gone
+        return 0
+    return int(resident) * _PAGE_BYTES
 
 
 def _start_time(pid: int) -> float:

@@ -52,10 +52,20 @@ def retired(old):
 PROGRAM = """
 import socket, sys
 from nexus_supervisor import current
+from nexus_supervisor.agent.program import derives
+
+
+@derives(lambda snapshot, before: (before and before.program, snapshot.items["nut"].price))
+def declare(agent):
+    serve_out(agent)
 
 
 def serve(agent):
     agent.derive(lambda snapshot, before: 1 / (snapshot.items["nut"].price - 13) and snapshot.derived)
+    serve_out(agent)
+
+
+def serve_out(agent):
     agent.ready()
     agent.drain.wait()
     with (agent.directory / "book").open("a") as book:
@@ -175,6 +185,14 @@ def test_what_was_prepared_is_retired_where_the_program_fails_on_it_or_the_versi
         assert [line for line in noted if line.startswith("prepare")][1:] == [f"prepare {one} 1" for one in (2, 3, 4)]
         retired = [line for line in noted if line.startswith("retired")]
         assert retired == [f"retired derived {one} nexus-hooks" for one in (2, 3, 4, 1)]
+
+
+def test_a_program_can_say_what_it_derives_without_being_called(shop: Site) -> None:
+    with Worker(shop, program="programs:declare") as worker:
+        worker.serve(ONE)
+        worker.go(TWO, 2, ONE)
+
+        assert ended(worker) == ["program ((None, 1), 2)"]
 
 
 def test_a_snapshot_is_retired_when_the_last_request_that_uses_it_has_ended(shop: Site) -> None:

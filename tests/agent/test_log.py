@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from nexus_supervisor.agent.log import LineFormatter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def record(text: str, *arguments: object, failed: bool = False) -> logging.LogRecord:
@@ -50,3 +56,22 @@ def test_a_json_line_is_one_object() -> None:
     assert found["text"] == "one\ntwo"
     assert found["level"] == "warning"
     assert "ValueError" in found["traceback"]
+
+
+def test_without_a_thread_a_line_is_written_at_once_and_what_would_wait_is_dropped(tmp_path: Path) -> None:
+    code = (
+        "import logging, threading\nfrom nexus_supervisor.agent.log import configure_threadless\n"
+        "configure_threadless('info', 'text', 'trial')\n"
+        "for _ in range(3_000): logging.info('x' * 100)\n"
+        "logging.warning('%d', 'no number')\nassert threading.active_count() == 1\n"
+    )
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as pipe:
+        subprocess.run([sys.executable, "-c", code], stderr=write, check=True)
+        os.close(write)
+        lines = pipe.read().splitlines()
+    with (tmp_path / "all").open("wb") as everything:
+        subprocess.run([sys.executable, "-c", code], stderr=everything, check=True)
+
+    assert 100 < len(lines) < 3_000
+    assert (tmp_path / "all").read_text().count(" info trial root xxx") == 3_000

@@ -460,7 +460,7 @@ def test_the_title_of_a_worker_names_slot_and_version(site: Site) -> None:
 
         title = Path(f"/proc/{worker.process.pid}/cmdline").read_bytes().rstrip(b"\0")
 
-        assert title == b"nexus: shop-0 [v2]"
+        assert title == f"nexus: shop-0 [v2 {TWO.digest[:12]}]".encode()
 
 
 def test_the_first_version_may_be_of_no_sections(site: Site) -> None:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nexus_supervisor.agent.program import derives
+
+from .keyring import derive_index
+
 if TYPE_CHECKING:
     from nexus_supervisor.agent import Agent
 
 __all__ = ["run"]
 
 
+@derives(derive_index)
 def run(agent: Agent) -> None:
     """Serve the gateway until the agent drains: the entry point ``gateway`` of ``nexus_supervisor.workers``."""
     from nexus_supervisor.adapters.asgi import serve
 
     from .app import Gateway
     from .destinations import Destinations
-    from .keyring import derive_index
     from .surroundings import surroundings_of
 
-    agent.derive(derive_index)
     destinations = Destinations(agent.directory, agent.current().destinations)
     serve(agent, Gateway(surroundings_of(agent), destinations))
