@@ -6,19 +6,20 @@ was asked. Not decided here: the answer itself (``says.py``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.core import says
+from nexus_supervisor.core import directory_says, says
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.effects import Archive, Complete, Outcome
-from nexus_supervisor.core.events import Archived, RestartAsked
+from nexus_supervisor.core.events import Archived, PushAsked, RestartAsked
 from nexus_supervisor.core.lifecycle import Life
-from nexus_supervisor.core.looking import Rider
+from nexus_supervisor.core.requests import Rider
 from nexus_supervisor.core.rollout import NO_VERSION, Kind
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
+    from nexus_supervisor.core.problems import Problem
 
 __all__ = ["Answers"]
 
@@ -71,7 +72,8 @@ class Answers:
         """Answer requests whose version is complete, and say once that the daemon is."""
         self._let_workers_know()
         count = sum(1 for process in self._board.roster.live() if process.life is Life.READY)
-        if not self._daemon_ready and self._board.archived is not None and count >= len(self._board.roster.slots):
+        complete = self._board.archived is not None and not self._is_booting
+        if not self._daemon_ready and complete and count >= len(self._board.roster.slots):
             self._daemon_ready = True
             self._board.announce(says.daemon_ready(self._board.history.version, count))
         for closing in list(self._closing):
@@ -80,12 +82,15 @@ class Answers:
                 outcome = says.not_archived(closing.outcome, self._failure) if self._failure else closing.outcome
                 self._board.answer(closing.rider.ticket, outcome)
 
+    @property
+    def _is_booting(self) -> bool:
+        return self._board.rollout is not None and self._board.rollout.kind is Kind.BOOT
+
     def _let_workers_know(self) -> None:
         """Say once that what runs is complete on disk: not before the first version of this start is."""
         board = self._board
-        booting = board.rollout is not None and board.rollout.kind is Kind.BOOT
         complete = board.archived is not None and board.archived == board.history.version
-        if complete and not booting and not self._failure and not self._told_complete:
+        if complete and not self._is_booting and not self._failure and not self._told_complete:
             self._told_complete = True
             board.emit(Complete(board.history.version or NO_VERSION))
 
@@ -94,12 +99,23 @@ class Answers:
             return False
         if isinstance(closing.rider, RestartAsked):
             return all(process.life is not Life.DRAINING for process in self._board.roster.processes.values())
-        if closing.rider.until_retired:
+        if isinstance(closing.rider, PushAsked) and closing.rider.until_retired:
             return all(
                 (process.oldest or closing.version) >= closing.version
                 for process in self._board.roster.processes.values()
             )
         return True
+
+    def live(self) -> Outcome:
+        """Return the answer that what can be live is live."""
+        board = self._board
+        return says.live(board.history.version, board.active_count(), board.standing.held_keys, board.doubt)
+
+    def still_live(self, gone: tuple[str, ...], remains: tuple[Problem, ...]) -> None:
+        """Tell once that entries which no file has any more can't be revoked."""
+        if gone and gone != self._board.standing.still_live:
+            self._board.announce(directory_says.still_live(gone, remains))
+        self._board.standing = replace(self._board.standing, still_live=gone)
 
     def close(self, rider: Rider, outcome: Outcome) -> None:
         """Answer a request as soon as its version is complete on disk."""

@@ -6,17 +6,23 @@ Decided here: nothing but how facts are held. Not decided here: what they lead t
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.content import EMPTY, Digest, Version
-from nexus_supervisor.core.effects import Announce, Answer, Effect, Exit, Kill, Outcome
-from nexus_supervisor.core.lifecycle import Word
-from nexus_supervisor.core.roster import NEVER, Process, Roster
+from nexus_supervisor.core.effects import Announce, Effect, Exit, Kill, Outcome, Send
+from nexus_supervisor.core.lifecycle import Life, Word
+from nexus_supervisor.core.messages import Drain
+from nexus_supervisor.core.probation import Probation
+from nexus_supervisor.core.requests import Answered, Requests, Rider
+from nexus_supervisor.core.roster import KILL_GRACE_SECONDS, NEVER, Process, Roster
 from nexus_supervisor.core.standing import Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nexus_supervisor.core.events import Candidate, RollbackAsked
     from nexus_supervisor.core.history import History
-    from nexus_supervisor.core.looking import Rider
     from nexus_supervisor.core.notices import Notice
     from nexus_supervisor.core.rollout import Rollout
     from nexus_supervisor.core.settings import Settings
@@ -29,10 +35,21 @@ class Board:
 
     ``ending`` is how it ends, once it is about to. ``untidy`` says that there may be content that nobody needs.
     ``fallback`` are the settings of the committed version, for a start whose own content fails. ``doubt`` is why the
-    committed version may not be known to a new start; empty where its commit record is durable.
+    committed version may not be known to a new start; empty where its commit record is durable. ``wanted`` is what the
+    directory held when it was last valid, ``rest`` what a start goes on with where the directory can't be used: the
+    committed content less entries that no file has any more, None where that is all of it. ``recalls`` are the wishes
+    to go back to an older version, ``condemned`` is the committed content that is being gone back from, and why.
     """
 
-    def __init__(self, settings: Settings, history: History, roster: Roster, fallback: Settings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        history: History,
+        roster: Roster,
+        fallback: Settings | None = None,
+        *,
+        answered: Mapping[str, Answered] = MappingProxyType({}),
+    ) -> None:
         self.settings = settings
         self.fallback = fallback or settings
         self.history = history
@@ -40,6 +57,12 @@ class Board:
         self.rollout: Rollout | None = None
         self.waiting: Rollout | None = None
         self.standing = Standing()
+        self.requests = Requests(answered)
+        self.probation = Probation()
+        self.wanted: Digest | None = None
+        self.rest: Candidate | None = None
+        self.recalls: list[RollbackAsked] = []
+        self.condemned: tuple[Digest, str] | None = None
         self.archived: Version | None = history.version
         self.ending: Exit | None = None
         self.untidy = False
@@ -55,14 +78,22 @@ class Board:
         self._effects.append(Announce(notice))
 
     def answer(self, ticket: int, outcome: Outcome) -> None:
-        """Add an answer."""
-        self._effects.append(Answer(ticket, outcome))
+        """Answer a request, and every other one of the same id."""
+        self._effects.extend(self.requests.answer(ticket, outcome))
 
     def kill(self, processes: list[Process]) -> None:
         """End processes at once."""
         for process in processes:
             self.roster.word(process, Word.KILL, NEVER)
             self._effects.append(Kill(process.slot, process.incarnation))
+
+    def drain(self, processes: list[Process], now: float, *, hasty: bool = False) -> None:
+        """Tell processes to finish what is in hand and go; ``hasty``: to go without finishing."""
+        timeout = 0.0 if hasty else float(self.settings.daemon.shutdown.drain_timeout_seconds)
+        for process in processes:
+            if process.life is not Life.DRAINING:
+                self.roster.word(process, Word.DRAIN, now + timeout + KILL_GRACE_SECONDS)
+                self._effects.append(Send(process.slot, process.incarnation, Drain(timeout)))
 
     def taken(self) -> list[Effect]:
         """Return what has piled up, and start anew."""
@@ -77,6 +108,14 @@ class Board:
     def riders(self) -> tuple[Rider, ...]:
         """Return the requests that ride on the running rollout and on the one that waits."""
         return tuple(rider for one in (self.rollout, self.waiting) if one is not None for rider in one.riders)
+
+    def moved(self, rollout: Rollout) -> tuple[int, int]:
+        """Return how many processes have moved to the version of a rollout, of how many that will."""
+        moving = rollout.moving(self.roster)
+        fresh = [rollout.fresh(self.roster, slot) for slot in rollout.slots]
+        moved = sum(1 for one in moving if one.active == rollout.version)
+        moved += sum(1 for one in fresh if one is not None and one.life is Life.READY)
+        return moved, len(moving) + len(fresh)
 
     def active_count(self) -> int:
         """Return how many workers have the committed version active."""

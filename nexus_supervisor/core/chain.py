@@ -27,12 +27,13 @@ _HEADER = struct.Struct(">I32s")
 HEADER_BYTES: Final = _HEADER.size
 INCOMPLETE: Final = "the last record is incomplete"
 
-# How every Candidate begins, up to its number. Its bytes over 127 stand alone, so no UTF-8 text, and with it nothing
-# that people wrote, can contain it.
-_CANDIDATE_START: Final = re.escape(
-    codec.pack([Candidate.__name__, {}])[:-1]
-    + codec.pack(dict.fromkeys(Candidate.__slots__))[:1]
-    + codec.pack("version")
+# How every Candidate begins, up to its number, however many fields it has: a map of up to 15 or of up to 255. Its bytes
+# over 127 stand alone (a zero follows the one that could lead), so no UTF-8 text, and with it nothing that people
+# wrote, can contain it.
+_CANDIDATE_START: Final = (
+    re.escape(codec.pack([Candidate.__name__, {}])[:-1])
+    + rb"(?:[\x80-\x8f]|\xde\x00.)"
+    + re.escape(codec.pack("version"))
 )
 _CANDIDATE_NUMBER: Final = re.compile(_CANDIDATE_START + rb"([\x00-\x7f]|\xcc.|\xcd.{2}|\xce.{4}|\xcf.{8})", re.DOTALL)
 

@@ -4,8 +4,9 @@ Decided here: how a frozen dataclass of a closed union becomes bytes, and which 
 which messages exist (``messages.py``, ``compilation.py``, ``control.py``).
 
 A message is the array ``[kind, {field: value}]``, where kind is the name of its class. Decoding checks every field
-against the class's annotations: nothing missing, nothing more, no other type. Allowed are None, bool, int, float, str,
-bytes, ``tuple[X, ...]``, ``dict[str, X]``, unions of these, and nested frozen dataclasses.
+against the class's annotations: nothing more, no other type, and nothing missing but fields with a default, which an
+older writer did not know. Allowed are None, bool, int, float, str, bytes, ``tuple[X, ...]``, ``dict[str, X]``, unions
+of these, and nested frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -192,11 +193,20 @@ def _map_checker(item: Check) -> Check:
 def _dataclass_checker(cls: type) -> Check:
     hints = typing.get_type_hints(cls)
     fields = {field.name: _checker(hints[field.name]) for field in dataclasses.fields(cls)}
+    needed = {field.name for field in dataclasses.fields(cls) if not _has_default(field)}
 
     def check(value: Any, where: str) -> Any:
-        if not isinstance(value, dict) or value.keys() != fields.keys():
-            text = f"{where}: expected exactly the fields {', '.join(sorted(fields))}"
+        if not isinstance(value, dict) or not needed <= value.keys() <= fields.keys():
+            text = f"{where}: expected the fields {_listed(fields, needed)}"
             raise ProtocolError(text)
-        return cls(**{name: one(value[name], f"{where}.{name}") for name, one in fields.items()})
+        return cls(**{name: fields[name](found, f"{where}.{name}") for name, found in value.items()})
 
     return check
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _listed(fields: Mapping[str, Check], needed: set[str]) -> str:
+    return ", ".join(name if name in needed else f"[{name}]" for name in sorted(fields))

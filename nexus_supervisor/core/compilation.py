@@ -23,6 +23,7 @@ __all__ = [
     "Begin",
     "FromCompiler",
     "Look",
+    "Recall",
     "Refused",
     "Seen",
     "ToCompiler",
@@ -65,17 +66,29 @@ class Look:
     """Read the directory and judge it. Always answered by one Seen or Refused.
 
     ``hints`` are paths relative to DIR that may have changed; None means: compare everything. ``whole`` says that
-    restart-required changes are wanted too, so nothing is held (at start and for ``restart``), ``bare`` that nothing is
-    wanted but what runs less the entries that are gone (where the rest failed before).
+    restart-required changes are wanted too, so nothing is held (at start and for ``restart``).
     """
 
     ticket: int
     hints: tuple[str, ...] | None
     whole: bool
-    bare: bool = False
 
 
-ToCompiler = Begin | Adopt | Look
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Judge an older content as if the directory held it. Always answered by one Seen or Refused.
+
+    It is an encoded ``Delta`` against what was adopted (inline, or a memfd beside). Live entries that no file has any
+    more are left out of it (``gone``), restart-required parts stay as they run (``held``), and every reference is
+    resolved again: a value that is missing or differs refuses it.
+    """
+
+    ticket: int
+    payload: bytes | None = field(repr=False)
+    payload_beside: bool
+
+
+ToCompiler = Begin | Adopt | Look | Recall
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +112,12 @@ class Seen:
     ``wanted`` names all that the directory holds; ``digest`` what can go live now: the same, less what is held.
     ``payload`` is the encoded Delta from the adopted content to ``digest`` (inline, or a memfd beside). ``held`` lists
     the keys of restart-required changes, of whole sections and of single fields (``destinations.main.db_path``).
-    ``blocked`` says why live changes can't go on without the held ones: then ``digest`` is the adopted one, less what
-    is gone. It is that too where the Look was ``bare``. ``gone`` lists ``section.entry`` of live entries that no file
-    has any more; lists are cut at 2,000 names, deltas never. ``environment`` lists the names that ``env:`` references
-    use. The memfd of secret values travels beside it when ``secrets_beside``.
+    ``blocked`` says why live changes can't go on without the held ones: then ``digest`` is the adopted one. ``gone``
+    lists ``section.entry`` of live entries that no file has any more; lists are cut at 2,000 names, deltas never.
+    ``revoked`` is the adopted content without them and ``revoked_payload`` the delta to it (None where that is
+    ``digest`` itself); both are None where nothing is gone, or where what remains is invalid (then ``remains`` says
+    why). ``widened`` lists keys of adopted entries that may do more in ``digest``. ``environment`` lists the names that
+    ``env:`` references use. The memfd of secret values travels beside it when ``secrets_beside``.
     """
 
     ticket: int
@@ -118,6 +133,11 @@ class Seen:
     environment: tuple[str, ...]
     files: int
     parsed: int
+    widened: tuple[str, ...] = ()
+    revoked: Digest | None = None
+    revoked_payload: bytes | None = field(default=None, repr=False)
+    revoked_payload_beside: bool = False
+    remains: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ which is answered by ``Noticed`` until the client leaves.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nexus_supervisor.core.codec import Codec
 
 __all__ = [
     "ANSWERS",
+    "PUSH_ID",
     "REQUESTS",
     "Answer",
     "Ended",
@@ -22,10 +24,15 @@ __all__ = [
     "Refusal",
     "Request",
     "RestartRequest",
+    "RollbackRequest",
     "StatusReport",
     "StatusRequest",
+    "SteerRequest",
     "StopRequest",
 ]
+
+PUSH_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+"""The form of the id under which a request is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,19 @@ class PushRequest:
     """Look now and answer when the verdict on what the directory holds is known; answered by Ended.
 
     ``expect`` is the version that must be live (checked first; another one ends with exit code 6), or None. ``wait`` is
-    ``active`` or ``retired``.
+    ``active`` or ``retired``. ``now`` asks for the shorter gate and ``force`` has content tried that failed before:
+    both need a reason. ``strategy`` replaces that of the settings, ``allow`` names guards that don't count. A request
+    whose ``push_id`` was heard before is that same request: it is answered as that one was or will be.
     """
 
     reason: str
     expect: int | None
     wait: str
+    now: bool = False
+    strategy: str = ""
+    allow: tuple[str, ...] = ()
+    force: bool = False
+    push_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,24 @@ class RestartRequest:
 
     reason: str
     now: bool
+    push_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest:
+    """Go back to the content of an older version (None: the previous one); answered by Ended when that is known."""
+
+    version: int | None
+    reason: str
+    push_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SteerRequest:
+    """Steer the running rollout: ``promote``, ``pause``, ``resume`` or ``abort``; answered by Ended when accepted."""
+
+    verb: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +100,7 @@ class FollowNotices:
     since: int
 
 
-Request = StatusRequest | PushRequest | RestartRequest | StopRequest | FollowNotices
+Request = StatusRequest | PushRequest | RestartRequest | RollbackRequest | SteerRequest | StopRequest | FollowNotices
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,28 +10,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import crew_says
-from nexus_supervisor.core.effects import Send, SendStage, Spawn
+from nexus_supervisor.core.effects import Effect, Send, SendStage, Spawn
 from nexus_supervisor.core.events import Spawned, SpawnFailed, WorkerExited, WorkerSaid
 from nexus_supervisor.core.lifecycle import Life, Word
 from nexus_supervisor.core.messages import (
     Activate,
     Active,
     Booted,
+    Drain,
     Drained,
     FromWorker,
+    Probed,
     Ready,
     Rejected,
     Retired,
     Staged,
 )
-from nexus_supervisor.core.rollout import Kind, Phase
+from nexus_supervisor.core.rollout import MOVING, Kind, Phase
 from nexus_supervisor.core.roster import NEVER, Process
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
     from nexus_supervisor.core.content import Digest, Version
+    from nexus_supervisor.core.steering import Steering
 
 __all__ = ["Crew"]
+
+_FENCE_SECONDS = 5.0
+"""How long a worker that was silent may finish what is in hand before it is ended."""
+
+_LOOP_DEATHS = 2
+"""A slot with so many deaths in a row dies of what it runs, whatever it is sent meanwhile."""
 
 
 def _moment(told: float | None, now: float) -> float | None:
@@ -41,8 +50,8 @@ def _moment(told: float | None, now: float) -> float | None:
 class Crew:
     """Keep a process in every slot."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, board: Board, steering: Steering) -> None:
+        self._board, self._steering = board, steering
 
     def note(self, event: Spawned | SpawnFailed | WorkerExited | WorkerSaid, now: float) -> None:
         """Take one event about a process; a late word of one that is gone changes nothing."""
@@ -73,13 +82,15 @@ class Crew:
                 self._retired(process, message, now)
             case Drained():
                 self._board.announce(crew_says.slot_drained(process))
-            case Booted() | Ready() | Staged() | Active() | Rejected():
+            case Booted() | Ready() | Staged() | Active() | Rejected() | Probed():
                 if process.live:
                     self._moves(process, message, now)
             case _:
                 assert_never(message)
 
-    def _moves(self, process: Process, message: Booted | Ready | Staged | Active | Rejected, now: float) -> None:
+    def _moves(
+        self, process: Process, message: Booted | Ready | Staged | Active | Rejected | Probed, now: float
+    ) -> None:
         """Note how far a process is; an answer to an earlier push than the last one is passed over."""
         match message:
             case Booted():
@@ -94,8 +105,15 @@ class Crew:
                 self._active(process, message, now)
             case Rejected():
                 self._rejected(process, message)
+            case Probed():
+                self._probed(process, message)
             case _:
                 assert_never(message)
+
+    def _probed(self, process: Process, message: Probed) -> None:
+        rollout = self._board.rollout
+        if rollout is not None and rollout.bake is not None and rollout.version == message.version:
+            rollout.bake.probed(process.slot, message.outcome, message.detail)
 
     def _expected(self, version: Version) -> Digest | None:
         """Return the content that a version was sent with."""
@@ -136,23 +154,14 @@ class Crew:
 
     def _active(self, process: Process, message: Active, now: float) -> None:
         if message.version == process.active:
+            if process.deadline != NEVER:
+                self._board.roster.put(replace(process, active_since=now, deadline=NEVER))
             return
         if not process.activating or message.digest != self._expected(message.version):
             self._distrust(process, f"it activated content {message.digest[:12]}, which it was not told to")
             return
-        self._board.roster.put(
-            replace(
-                process,
-                active=message.version,
-                digest=message.digest,
-                previous=process.digest,
-                active_since=now,
-                staged=None,
-                activating=False,
-                oldest=process.oldest or message.version,
-                deadline=NEVER,
-            )
-        )
+        moved, oldest = process.activated(message.version, message.digest), process.oldest or message.version
+        self._board.roster.put(replace(moved, active_since=now, oldest=oldest, deadline=NEVER))
         self._board.announce(crew_says.active(process, message.version))
 
     def _rejected(self, process: Process, message: Rejected) -> None:
@@ -169,9 +178,31 @@ class Crew:
     def _distrust(self, process: Process, reason: str) -> None:
         """End a worker that is silent or doesn't hold what it was sent; a new one starts from nothing."""
         self._board.announce(crew_says.fenced(process, reason))
-        if self._board.rollout is not None:
-            self._board.rollout.strike(process, f"{process.slot} was ended on it: {reason}")
+        self._strike(process, f"{process.slot} was ended on it: {reason}")
         self._board.kill([process])
+
+    def _strike(self, process: Process, reason: str) -> None:
+        """Have a loss judged by the rollout that runs, if any."""
+        rollout, slot = self._board.rollout, self._board.roster.slots.get(process.slot)
+        if rollout is not None:
+            rollout.strike(process, reason, loops=slot is not None and slot.deaths >= _LOOP_DEATHS)
+
+    def _fence(self, process: Process, now: float) -> None:
+        """Cut off a worker that is silent: what it has in hand may end within a bound, then it is ended.
+
+        One that serves nobody yet is ended at once.
+        """
+        reason = "it did not answer in time"
+        if process.life is not Life.READY:
+            self._distrust(process, reason)
+            return
+        self._board.announce(crew_says.fenced(process, reason))
+        self._strike(process, f"{process.slot} was ended on it: {reason}")
+        timeout = min(_FENCE_SECONDS, float(self._board.settings.daemon.shutdown.drain_timeout_seconds))
+        changed = self._board.roster.word(process, Word.DRAIN, now + timeout)
+        self._board.roster.put(replace(changed, fenced=True))
+        order: Effect = Send(process.slot, process.incarnation, Drain(timeout))
+        self._board.emit(order)
 
     def _ready(self, process: Process, now: float) -> None:
         if process.life is Life.READY:
@@ -189,8 +220,9 @@ class Crew:
             return
         expected = process.life is Life.DRAINING and clean
         self._board.announce(crew_says.exited(process, status, expected=expected))
-        if self._board.rollout is not None and process.live:
-            self._board.rollout.strike(process, f"{slot} was lost on it: {status}")
+        if process.live:
+            self._strike(process, f"{slot} was lost on it: {status}")
+            self._steering.condemn(process, status, now)
         state = self._board.roster.gone(process, status, now, self._board.settings)
         if state is not None and state.retry_at is not None and state.retry_at > now and self._board.ending is None:
             self._board.announce(crew_says.backoff(state, state.retry_at - now))
@@ -199,7 +231,7 @@ class Crew:
         """End processes that have been silent past their deadline."""
         for process in self._board.roster.overdue(now):
             if process.live:
-                self._distrust(process, "it did not answer in time")
+                self._fence(process, now)
             else:
                 self._board.announce(crew_says.fenced(process, "it did not finish in time"))
                 self._board.kill([process])
@@ -233,16 +265,16 @@ class Crew:
 
         Where a version is about to be committed, no process may be told an older one any more, and where it comes by a
         restart, none that was started before it may be told that. Where no process runs at all, nothing speaks for the
-        committed version: the one on its way is tried.
+        committed version, and where it is condemned, something speaks against it: the one on its way is tried.
         """
         rollout = self._board.rollout
         if rollout is not None and rollout.started(process):
             return rollout.version
         if rollout is not None and rollout.phase is Phase.COMMITTING:
             return None if rollout.kind is Kind.RESTART else rollout.version
-        if rollout is not None and rollout.phase in (Phase.STAGING, Phase.WAVE) and not rollout.slots:
+        if rollout is not None and rollout.phase in MOVING and not rollout.slots:
             others = [one for one in rollout.moving(self._board.roster) if one.key != process.key]
-            if not others:
+            if not others or rollout.automatic:
                 return rollout.version
         return self._board.history.version
 
@@ -254,7 +286,10 @@ class Crew:
             return
         if rollout is not None and (rollout.kind is Kind.BOOT or rollout.phase is Phase.COMMITTING):
             return
-        replaced = rollout.slots if rollout is not None and rollout.phase is Phase.WAVE else ()
+        replaced: tuple[str, ...] = ()
+        if rollout is not None and rollout.phase in MOVING:
+            now_replaced = rollout.slots if rollout.phase is Phase.WAVE else rollout.canaries
+            replaced = tuple(slot for slot in now_replaced if slot in rollout.slots)
         for slot in empty:
             if slot.name not in replaced:
                 process = board.roster.add(slot.name, slot.number, now, board.settings, None)

@@ -6,11 +6,11 @@ for each). Effects are performed in the order of the list. Content never enters 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nexus_supervisor.core.content import Digest, Version
-from nexus_supervisor.core.messages import Activate, Discard, Drain
-from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.messages import Activate, Discard, Drain, Limit, Probe
+from nexus_supervisor.core.notices import Facts, Notice
 from nexus_supervisor.core.problems import Problem
 
 __all__ = [
@@ -29,9 +29,15 @@ __all__ = [
     "Keep",
     "Kill",
     "Look",
+    "Measure",
+    "Note",
     "Outcome",
+    "Pin",
     "Quarantine",
+    "Recall",
     "Record",
+    "Release",
+    "RunGate",
     "Send",
     "SendStage",
     "Spawn",
@@ -40,23 +46,29 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Have the directory read and judged.
-
-    ``whole`` means that nothing is held back, ``bare`` that nothing goes but what is gone: the content that runs less
-    the entries that no file has any more.
-    """
+    """Have the directory read and judged; ``whole`` means that nothing is held back."""
 
     ticket: int
     hints: tuple[str, ...] | None
     whole: bool
-    bare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Have an older version read again and judged against what runs; answered by Recalled.
+
+    None: the newest version before the committed one that has other content.
+    """
+
+    ticket: int
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """Sign a version and make its journal record durable; answered by Recorded or RecordFailed.
 
-    One that ``revokes``, or goes back, may have the last reserve of a full disk.
+    One that ``revokes``, or goes back, may have the last reserve of a full disk. ``kind`` is why it is on its way.
     """
 
     version: Version
@@ -65,6 +77,7 @@ class Record:
     reason: str
     requester: str
     revokes: bool = False
+    kind: str = "push"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +97,57 @@ class Burn:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Journal how the journey of a version ended, why, and who had asked for it."""
+    """Journal how the journey of a version ended, why, who had asked for it, and which numbers speak for that.
+
+    ``outcome`` is ``committed``, ``rejected``, ``rolled_back``, ``superseded`` or ``aborted``.
+    """
 
     version: Version
     outcome: str
     reason: str
     requester: str
+    numbers: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Journal how a request ended, under its id; ``verb`` is ``push``, ``restart`` or ``rollback``."""
+
+    push_id: str
+    verb: str
+    reason: str
+    requester: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Journal that this content of the directory is not applied by itself; None: nothing is pinned any more."""
+
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Journal that a content which failed may be tried again, who wants that, and why."""
+
+    digest: Digest
+    reason: str
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Read every worker's counters; answered by Measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunGate:
+    """Ask the external gate about a version; answered by GateEnded. It is told the one before, and the kind."""
+
+    version: Version
+    before: Version | None
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +177,7 @@ class Spawn:
     """Start a process for a slot, with the settings of the content that it will boot.
 
     ``floor`` is the committed version: nothing below it may ever be accepted by that process. ``fresh``: a rollout
-    starts it, so it gets the sockets that the rollout had bound.
+    starts it, so it gets the sockets that the rollout had bound. ``trial``: it is the trial worker, and gets none.
     """
 
     slot: str
@@ -128,6 +186,7 @@ class Spawn:
     digest: Digest
     floor: int
     fresh: bool = False
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +206,7 @@ class Send:
 
     slot: str
     incarnation: int
-    message: Activate | Discard | Drain
+    message: Activate | Discard | Drain | Limit | Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +263,7 @@ class Outcome:
     version: Version | None = None
     workers: int = 0
     held: tuple[str, ...] = ()
+    numbers: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +284,17 @@ class Exit:
 
 Effect = (
     Look
+    | Recall
     | Record
     | Commit
     | Burn
     | End
+    | Note
+    | Pin
     | Quarantine
+    | Release
+    | Measure
+    | RunGate
     | Archive
     | Complete
     | Spawn

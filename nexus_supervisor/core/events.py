@@ -6,12 +6,16 @@ legal in every state.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.messages import FromWorker
 from nexus_supervisor.core.problems import Problem
+from nexus_supervisor.core.readings import Reading
 from nexus_supervisor.core.settings import Settings
+from nexus_supervisor.core.shape import NO_SHAPE, Shape
 
 __all__ = [
     "Archived",
@@ -23,18 +27,27 @@ __all__ = [
     "CommitRecorded",
     "Elapsed",
     "Event",
+    "GateEnded",
     "LookFailed",
+    "Measured",
     "PushAsked",
+    "Recalled",
     "RecordFailed",
     "Recorded",
     "RestartAsked",
+    "RollbackAsked",
     "SpawnFailed",
     "Spawned",
+    "SteerAsked",
     "StopAsked",
     "Touched",
+    "Verb",
     "WorkerExited",
     "WorkerSaid",
 ]
+
+Verb = Literal["promote", "pause", "resume", "abort"]
+"""What steers a running rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +55,10 @@ class Candidate:
     """Hold what the directory holds and what of it can go live.
 
     ``wanted`` is all of it, ``digest`` what can go live now, ``base`` the content that the verdict was reached against.
-    ``held`` are keys that wait for a restart, ``blocked`` says why nothing can go on without them, ``gone`` are live
-    entries that no file has any more. ``settings`` are those of ``digest``.
+    ``held`` are keys that wait for a restart, ``blocked`` says why nothing can go on without them: ``digest`` is
+    ``base`` then. ``settings`` are those of ``digest``, ``shape`` compares it with ``base``. ``widened`` are keys of
+    entries that may do more than in ``base``. ``gone`` are live entries of ``base`` that no file has any more,
+    ``revoked`` is ``base`` without them: None where nothing is gone or what remains is invalid (``remains`` says why).
     """
 
     wanted: Digest
@@ -53,6 +68,12 @@ class Candidate:
     blocked: tuple[Problem, ...]
     gone: tuple[str, ...]
     settings: Settings
+    shape: Shape = NO_SHAPE
+    widened: tuple[str, ...] = ()
+    revoked: Digest | None = None
+    remains: tuple[Problem, ...] = ()
+    revoked_settings: Settings | None = None
+    revoked_shape: Shape = NO_SHAPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +101,8 @@ class CandidateRefused:
     """The directory was read and is not valid.
 
     ``revoked`` is the content of ``base`` less ``gone``, or None where nothing is gone or what remains is invalid
-    (``remains`` says why); ``settings`` are those of ``revoked``. ``doubtful`` are live entries that only a file which
-    can't be read may still hold: nobody can say whether they are gone.
+    (``remains`` says why); ``settings`` are those of ``revoked``, ``shape`` compares it with ``base``. ``doubtful`` are
+    live entries that only a file which can't be read may still hold: nobody can say whether they are gone.
     """
 
     ticket: int
@@ -93,6 +114,7 @@ class CandidateRefused:
     remains: tuple[Problem, ...]
     settings: Settings | None
     doubtful: tuple[str, ...] = ()
+    shape: Shape = NO_SHAPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +204,23 @@ class BindFailed:
 
 @dataclass(frozen=True, slots=True)
 class PushAsked:
-    """Somebody asked to look now, and to be told the verdict."""
+    """Somebody asked to look now, and to be told the verdict.
+
+    ``now`` asks for the shorter gate, ``strategy`` for another one than the settings' (empty: theirs). ``allow`` names
+    shape guards that don't count, ``force`` has content tried that failed before. ``push_id`` names the request: a
+    second one of the same name is the same request.
+    """
 
     ticket: int
     reason: str
     requester: str
     expect: int | None
     until_retired: bool
+    now: bool = False
+    strategy: str = ""
+    allow: tuple[str, ...] = ()
+    force: bool = False
+    push_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +234,58 @@ class RestartAsked:
     reason: str
     requester: str
     now: bool = False
+    push_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackAsked:
+    """Somebody asked to go back to the content of an older version; None: of the previous one with other content."""
+
+    ticket: int
+    version: int | None
+    reason: str
+    requester: str
+    push_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SteerAsked:
+    """Somebody steers the running rollout."""
+
+    ticket: int
+    verb: Verb
+    reason: str
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """An older version was read again and judged: what of it can go live, or why it can't be used.
+
+    ``version`` is the version that was recalled, 0 where there is none. Of the candidate, ``held`` are the keys that
+    stay as they run, ``gone`` entries that no file has any more and that ``digest`` does without.
+    """
+
+    ticket: int
+    version: Version
+    candidate: Candidate | None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Every worker's counters were read, by slot and incarnation."""
+
+    readings: Mapping[tuple[str, int], Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class GateEnded:
+    """The external gate of a version has decided; ``reason`` says why it refuses."""
+
+    version: Version
+    passed: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +318,11 @@ Event = (
     | BindFailed
     | PushAsked
     | RestartAsked
+    | RollbackAsked
+    | SteerAsked
+    | Recalled
+    | Measured
+    | GateEnded
     | StopAsked
     | Elapsed
 )

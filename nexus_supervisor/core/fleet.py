@@ -1,8 +1,9 @@
 """The fleet: every event comes in here, and every effect goes out.
 
 Decided here: which part of the core hears which event, and in which order facts are compared with what should be. Not
-decided here: what the directory leads to (``directory.py``), how content becomes a version (``journeys.py``), what
-workers are told (``crew.py``, ``rollout.py``), when an answer is true (``answers.py``), and how anything is done.
+decided here: what the directory leads to (``directory.py``), how content becomes a version (``journeys.py``,
+``moving.py``, ``endings.py``), what operators do to it (``steering.py``), what workers are told (``crew.py``,
+``trying.py``), when an answer is true (``answers.py``), and how anything is done.
 
 ``handle`` notes the fact; then ``_drive`` emits what is missing. So the order in which the world reports things decides
 nothing.
@@ -13,12 +14,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
-from nexus_supervisor.core import says
+from nexus_supervisor.core import directory_says, says
 from nexus_supervisor.core.answers import Answers
 from nexus_supervisor.core.board import Board, slot_names
 from nexus_supervisor.core.crew import Crew
 from nexus_supervisor.core.directory import Directory
-from nexus_supervisor.core.effects import Adopt, Burn, Effect, Exit
+from nexus_supervisor.core.effects import Adopt, Burn, Effect, Exit, Measure
+from nexus_supervisor.core.endings import Endings, boot
 from nexus_supervisor.core.events import (
     Archived,
     BindFailed,
@@ -29,13 +31,18 @@ from nexus_supervisor.core.events import (
     CommitRecorded,
     Elapsed,
     Event,
+    GateEnded,
     LookFailed,
+    Measured,
     PushAsked,
+    Recalled,
     Recorded,
     RecordFailed,
     RestartAsked,
+    RollbackAsked,
     Spawned,
     SpawnFailed,
+    SteerAsked,
     StopAsked,
     Touched,
     WorkerExited,
@@ -43,14 +50,19 @@ from nexus_supervisor.core.events import (
 )
 from nexus_supervisor.core.journeys import Journeys
 from nexus_supervisor.core.looking import Looking
-from nexus_supervisor.core.rollout import Kind, Phase, Rollout, drain
+from nexus_supervisor.core.meters import Meters
+from nexus_supervisor.core.moving import Moving
+from nexus_supervisor.core.rollout import Phase
 from nexus_supervisor.core.roster import Roster
+from nexus_supervisor.core.steering import Steering
+from nexus_supervisor.core.trying import TRIAL_SLOT, Trying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nexus_supervisor.core.history import History
     from nexus_supervisor.core.problems import Problem
+    from nexus_supervisor.core.requests import Answered
     from nexus_supervisor.core.settings import Settings
 
 __all__ = ["Fleet"]
@@ -68,36 +80,67 @@ class Fleet:
         jitter: Callable[[], float] = lambda: 1.0,
         incarnations: Mapping[str, int] = MappingProxyType({}),
         fallback: Settings | None = None,
+        answered: Mapping[str, Answered] = MappingProxyType({}),
     ) -> None:
-        self.board = Board(settings, history, Roster(jitter, incarnations), fallback)
+        self.board = Board(settings, history, Roster(jitter, incarnations), fallback, answered=answered)
         self._looking = Looking(now)
         self._answers = Answers(self.board)
-        self._journeys = Journeys(self.board, self._answers, self._looking)
-        self._directory = Directory(self.board, self._looking, self._journeys)
-        self._crew = Crew(self.board)
+        self._meters = Meters(now)
+        self.trying = Trying(self.board, jitter, incarnations)
+        moving = Moving(self.board, self.trying, self._meters)
+        endings = Endings(self.board, self._answers, self._looking, self.trying)
+        self._journeys = Journeys(self.board, self._answers, self._looking, self.trying, moving, endings)
+        self._steering = Steering(self.board, self._answers, self._journeys)
+        self._directory = Directory(self.board, self._looking, self._answers, self._journeys)
+        self._crew = Crew(self.board, self._steering)
         self._left = False
 
-    def begin(self, candidate: Candidate | None, problems: tuple[Problem, ...], now: float) -> list[Effect]:
-        """Start on what the directory holds, or on the committed version where that can't be used."""
+    def begin(
+        self,
+        candidate: Candidate | None,
+        problems: tuple[Problem, ...],
+        now: float,
+        *,
+        rest: Candidate | None = None,
+    ) -> list[Effect]:
+        """Start on what the directory holds, or on the committed version where that can't be used.
+
+        ``rest`` is the committed content less the entries that no file has any more, where there are any.
+        """
         board = self.board
         board.roster.resize(slot_names(board.settings))
-        failed = None if candidate is None else board.history.quarantined.get(candidate.digest)
-        if failed is not None and board.history.committed is not None:
-            again = says.quarantined(failed)
-            board.announce(says.refused((again,), committed=board.history.version))
-            board.standing = board.standing.failed(now, again, "rejected", "quarantined")
-        elif candidate is None:
-            board.announce(says.refused(problems, committed=board.history.version))
-            board.standing = board.standing.rejected(now, problems)
-            if board.history.committed is None:
-                board.ending = Exit(3, "the directory is not valid, and no version was ever committed")
-        elif candidate.digest == board.history.digest:
-            board.emit(Adopt(candidate.digest))
-        else:
-            first = next(iter(board.roster.slots))
-            boot = Rollout(Kind.BOOT, candidate.digest, candidate.settings, slots=(first,), reason="start")
-            self._journeys.go(boot, now)
+        history = board.history
+        if history.version is not None and history.previous is not None and history.proving is not None:
+            board.probation.begin(history.version, now - history.proving)
+        board.wanted = None if candidate is None else candidate.wanted
+        usable = candidate if self._is_usable(candidate, problems, now) else rest
+        if board.ending is None and usable is not None and usable.digest != board.history.digest:
+            board.rest = rest if usable is candidate else None
+            self._journeys.go(boot(usable, board.roster), now)
+        elif board.ending is None and usable is not None:
+            board.emit(Adopt(usable.digest))
         return self._flush(now)
+
+    def _is_usable(self, candidate: Candidate | None, problems: tuple[Problem, ...], now: float) -> bool:
+        """Say whether the directory can be started on; where it can't, tell why."""
+        board, history = self.board, self.board.history
+        if candidate is None:
+            board.announce(directory_says.refused(problems, committed=history.version))
+            board.standing = board.standing.rejected(now, problems)
+            if history.committed is None:
+                board.ending = Exit(3, "the directory is not valid, and no version was ever committed")
+            return False
+        failed = history.quarantined.get(candidate.digest)
+        if history.committed is None or (failed is None and candidate.wanted != history.pinned):
+            return True
+        if failed is None:
+            board.announce(directory_says.pinned())
+            board.standing = board.standing.seen(now, (), quarantined=False, pinned=True)
+        else:
+            again = directory_says.quarantined(failed)
+            board.announce(directory_says.refused((again,), committed=history.version))
+            board.standing = board.standing.failed(now, again, "rejected", "quarantined")
+        return False
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event; return what to do, in order. Total: every event is legal in every state."""
@@ -107,18 +150,38 @@ class Fleet:
     def deadline(self) -> float | None:
         """Return when to send Elapsed if nothing else happens."""
         board = self.board
-        times = [board.roster.deadline()]
+        times = [board.roster.deadline(), self.trying.deadline()]
         if board.ending is None:
-            alone = None if board.rollout is None else board.rollout.alone_until
-            times += [board.roster.retry(), alone, self._looking.deadline(board.settings)]
+            times += [board.roster.retry(), self._looking.deadline(board.settings)]
+            times.append(self._steering.deadline())
+            times.append(self._meters.deadline(baking=self._is_baking))
+            if board.rollout is not None:
+                times.append(board.rollout.deadline(board.settings))
         return min((time for time in times if time is not None), default=None)
 
-    def _note(self, event: Event, now: float) -> None:
+    @property
+    def _is_baking(self) -> bool:
+        return self.board.rollout is not None and self.board.rollout.phase is Phase.BAKE
+
+    def _note(self, event: Event, now: float) -> None:  # noqa: C901, PLR0912 - one line for each part
+        if isinstance(event, PushAsked | RestartAsked | RollbackAsked):
+            known = self.board.requests.take(event)
+            if known is not None:
+                self.board.emit(*known)
+                return
         match event:
             case Touched() | CandidateSeen() | CandidateRefused() | LookFailed() | PushAsked() | RestartAsked():
                 self._directory.note(event, now)
-            case Recorded() | CommitRecorded() | RecordFailed() | Bound() | BindFailed():
+            case Recorded() | CommitRecorded() | RecordFailed() | Bound() | BindFailed() | GateEnded():
                 self._journeys.note(event)
+            case SteerAsked() | RollbackAsked() | Recalled():
+                self._steering.note(event, now)
+            case Measured():
+                self._meters.note(event.readings, now)
+            case Spawned() | SpawnFailed() | WorkerExited() if event.slot == TRIAL_SLOT:
+                self.trying.note(event, now)
+            case WorkerSaid() if event.message.slot == TRIAL_SLOT:
+                self.trying.note(event, now)
             case Spawned() | SpawnFailed() | WorkerExited() | WorkerSaid():
                 self._crew.note(event, now)
             case Archived():
@@ -140,7 +203,7 @@ class Fleet:
         if again or event.now:
             board.kill(list(board.roster.processes.values()))
         else:
-            board.emit(*drain(board.roster, board.roster.live(), now, board.settings))
+            board.drain(board.roster.live(), now)
         if board.rollout is not None and board.rollout.recorded and board.rollout.phase is not Phase.COMMITTING:
             board.emit(Burn(board.rollout.version, "stopped"))
         self._journeys.end(says.stopping())
@@ -156,17 +219,26 @@ class Fleet:
         if board.ending is None:
             self._crew.boot(now)
             self._journeys.drive(now)
+            self._steering.drive(now)
+        self.trying.drive(now)
         if board.ending is None:
             self._crew.fill(now)
             self._answers.finish()
             self._look(now)
-        elif not board.roster.processes and not self._left:
+            self._measure(now)
+        elif not board.roster.processes and self.trying.gone and not self._left:
             self._left = True
             board.emit(board.ending)
 
+    def _measure(self, now: float) -> None:
+        """Have every worker's counters read, if that is due."""
+        if now >= self._meters.deadline(baking=self._is_baking):
+            self._meters.asked(now)
+            self.board.emit(Measure())
+
     def _look(self, now: float) -> None:
         """Have the directory looked at, if that is due; content of a verdict that is under way is not forgotten."""
-        if self.board.untidy and not self._looking.busy:
+        if self.board.untidy and not self._looking.busy and not self._steering.busy:
             self._journeys.keep()
         look = self._looking.begin(now, self.board.settings)
         if look is not None:

@@ -1,51 +1,39 @@
-"""From content to version: which rollout begins, which one waits, and what its end leads to.
+"""From content to version: which rollout begins, which one waits, and which one has to give way.
 
-Decided here: one rollout at a time, the newest candidate waits, numbers are given and burnt, what failed is left and
-gone back from. Not decided here: the steps of a rollout (``rollout.py``) and which content is offered
-(``directory.py``).
+Decided here: one rollout at a time, the newest candidate waits, a revocation goes first, numbers are given. Not decided
+here: the steps of a rollout (``rollout.py``, ``moving.py``), what its end leads to (``endings.py``) and which content
+is offered (``directory.py``, ``steering.py``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.core import says
+from nexus_supervisor.core import directory_says, says
 from nexus_supervisor.core.board import Board, slot_names
 from nexus_supervisor.core.content import Digest
-from nexus_supervisor.core.effects import (
-    Adopt,
-    Archive,
-    Bind,
-    Burn,
-    CloseListeners,
-    Commit,
-    End,
-    Exit,
-    Keep,
-    Outcome,
-    Quarantine,
-    Record,
-    Send,
-)
+from nexus_supervisor.core.effects import Bind, Commit, Exit, Keep, Outcome, Record, Release
 from nexus_supervisor.core.events import (
     BindFailed,
     Bound,
     CommitRecorded,
+    GateEnded,
     PushAsked,
     Recorded,
     RecordFailed,
     RestartAsked,
+    RollbackAsked,
 )
-from nexus_supervisor.core.lifecycle import Life
-from nexus_supervisor.core.messages import Discard
-from nexus_supervisor.core.problems import Problem
-from nexus_supervisor.core.rollout import Kind, Phase, Rollout, Step, drain
-from nexus_supervisor.core.roster import NEVER, Process
+from nexus_supervisor.core.rollout import Kind, Phase, Rollout, Step
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.answers import Answers
-    from nexus_supervisor.core.looking import Looking, Rider
+    from nexus_supervisor.core.endings import Endings
+    from nexus_supervisor.core.looking import Looking
+    from nexus_supervisor.core.moving import Moving
+    from nexus_supervisor.core.requests import Rider
+    from nexus_supervisor.core.trying import Trying
 
 __all__ = ["Journeys"]
 
@@ -69,18 +57,22 @@ class _Unrecorded:
 class Journeys:
     """Give contents their numbers and bring them to an end."""
 
-    def __init__(self, board: Board, answers: Answers, looking: Looking) -> None:
-        self._board = board
-        self._answers = answers
-        self._looking = looking
+    def __init__(
+        self, board: Board, answers: Answers, looking: Looking, trying: Trying, moving: Moving, endings: Endings
+    ) -> None:
+        self._board, self._answers, self._looking = board, answers, looking
+        self._trying, self._moving, self._endings = trying, moving, endings
         self._serial = 0
         self._unrecorded = _Unrecorded()
+        self._told: tuple[object, ...] = ()
+
+    # --- what is offered -----------------------------------------------------------------------------------------
 
     def offer(self, candidate: Rollout, now: float) -> None:
         """Start a rollout of a content, let it wait for the running one, or answer at once where nothing is to do."""
         board, running = self._board, self._board.rollout
         restart = candidate.kind is Kind.RESTART
-        if candidate.digest in board.history.quarantined:
+        if candidate.digest in board.history.quarantined and not self._released(candidate):
             self._refuse_again(candidate, now)
         elif self._unrecorded.is_waiting(candidate, now):
             pass
@@ -88,48 +80,94 @@ class Journeys:
             self.go(candidate, now)
         elif running is None:
             self._answers.retry()
-            outcome = says.rejected(candidate.problems, ()) if candidate.problems else self._live()
+            outcome = directory_says.rejected(candidate.problems, ()) if candidate.problems else self._answers.live()
             for rider in candidate.riders:
                 self._answers.close(rider, outcome)
         elif _same(running, candidate):
             running.ride(candidate.riders + self._displaced(now))
             running.problems = candidate.problems
+            running.wanted = candidate.wanted or running.wanted
         else:
             candidate.ride(self._displaced(now, by=candidate))
             board.waiting = candidate
+
+    def revoke(self, candidate: Rollout, now: float) -> None:
+        """Take entries away at once: whatever is pushed gives way, and starts again on top.
+
+        What brings the same already goes on without a bake and without a pause.
+        """
+        board, running = self._board, self._board.rollout
+        if running is None or not running.steerable or candidate.digest in board.history.quarantined:
+            self._revoke_next(candidate, now)
+            return
+        if _same(running, candidate):
+            running.ride(candidate.riders)
+            running.gone = running.gone or candidate.gone
+            running.promoted, running.paused_since = True, None
+            return
+        self.go_before(candidate, f"gone from the files: {', '.join(candidate.gone[:8])}", now)
+
+    @property
+    def may_give_way(self) -> bool:
+        """Say whether nothing is on its way, or something that gives way to what is more urgent."""
+        return self._board.rollout is None or self._board.rollout.steerable
+
+    def go_before(self, urgent: Rollout, why: str, now: float) -> None:
+        """Start a rollout before whatever is pushed, which gives way; ``why`` says to what."""
+        running, waiting = self._board.rollout, self._displaced(now)
+        if running is not None:
+            self._endings.superseded(running, why)
+        if running is not None or waiting:
+            self.again((*(running.riders if running is not None else ()), *waiting), now)
+        self.go(urgent, now)
+
+    def _revoke_next(self, candidate: Rollout, now: float) -> None:
+        """Offer a revocation where nothing gives way to it; what waited is judged again after it."""
+        waiting = self._board.waiting
+        if waiting is not None and waiting.digest != candidate.digest:
+            self.again(self._displaced(now), now)
+        self.offer(candidate, now)
+
+    def again(self, riders: tuple[Rider, ...], now: float) -> None:
+        """Have the directory, or an older version, judged again for these requests."""
+        self._looking.ride_again([one for one in riders if not isinstance(one, RollbackAsked)], now)
+        self._board.recalls.extend(one for one in riders if isinstance(one, RollbackAsked))
 
     def refuse(self, riders: tuple[Rider, ...], outcome: Outcome, now: float) -> None:
         """Answer that what the directory holds can't go; what it held before doesn't go any more."""
         for rider in (*riders, *self._displaced(now)):
             self._board.answer(rider.ticket, outcome)
 
-    def still_live(self, gone: tuple[str, ...], remains: tuple[Problem, ...]) -> None:
-        """Tell once that entries which no file has any more can't be revoked."""
-        if gone and gone != self._board.standing.still_live:
-            self._board.announce(says.still_live(gone, remains))
-        self._board.standing = replace(self._board.standing, still_live=gone)
-
     def end(self, outcome: Outcome) -> None:
         """Answer everybody who still waits, and forget what is under way."""
         board = self._board
-        for rider in (*self._looking.pending(), *board.riders(), *self._answers.riders()):
+        for rider in (*self._looking.pending(), *board.riders(), *board.recalls, *self._answers.riders()):
             board.answer(rider.ticket, outcome)
         self._looking.forget()
         self._answers.clear()
+        board.recalls.clear()
         board.rollout = board.waiting = None
 
+    def _released(self, candidate: Rollout) -> bool:
+        """Say whether somebody has this content tried although it failed before; that is noted."""
+        asked = [one for one in candidate.riders if isinstance(one, PushAsked) and one.force]
+        if asked:
+            self._board.history.release(candidate.digest)
+            self._board.emit(Release(candidate.digest, asked[0].reason, asked[0].requester))
+        return bool(asked)
+
     def _refuse_again(self, candidate: Rollout, now: float) -> None:
-        """Answer that a content failed before; what is gone from it is revoked without the rest, or can't be."""
+        """Answer that a content failed before, and for a revocation that it can't be made."""
         reason = self._board.history.quarantined[candidate.digest]
         if candidate.kind is Kind.REVOCATION:
-            self.still_live(candidate.gone, (says.quarantined(reason),))
-        elif candidate.gone:
-            self._looking.bare(now)
+            self._answers.still_live(candidate.gone, (directory_says.quarantined(reason),))
         if candidate.kind is Kind.RESTART:
             self._looking.ride_again([one for one in candidate.riders if isinstance(one, PushAsked)], now)
             candidate.riders = tuple(one for one in candidate.riders if isinstance(one, RestartAsked))
         problems = candidate.problems
-        refusal = says.rejected(problems, candidate.gone) if problems else says.refused_content(reason)
+        refusal = (
+            directory_says.rejected(problems, candidate.gone) if problems else directory_says.refused_content(reason)
+        )
         self.refuse(candidate.riders, refusal, now)
 
     def _displaced(self, now: float, *, by: Rollout | None = None) -> tuple[Rider, ...]:
@@ -137,14 +175,14 @@ class Journeys:
         waiting, self._board.waiting = self._board.waiting, None
         if waiting is None:
             return ()
-        if waiting.kind is Kind.RESTART and (by is None or by.kind is not Kind.RESTART):
-            self._looking.ride_again(waiting.riders, now)
+        if waiting.kind is Kind.RETURN or (
+            waiting.kind is Kind.RESTART and (by is None or by.kind is not Kind.RESTART)
+        ):
+            self.again(waiting.riders, now)
             return ()
         return waiting.riders
 
-    def _live(self) -> Outcome:
-        board = self._board
-        return says.live(board.history.version, board.active_count(), board.standing.held_keys, board.doubt)
+    # --- what is under way ---------------------------------------------------------------------------------------
 
     def go(self, rollout: Rollout, now: float) -> None:
         """Give a rollout its number and have it recorded."""
@@ -162,9 +200,7 @@ class Journeys:
             self._bind(rollout)
         else:
             rollout.version = board.history.number()
-            reason = rollout.reason or "watch"
-            revokes = bool(rollout.gone) or rollout.kind in (Kind.REVOCATION, Kind.ROLLBACK)
-            board.emit(Record(rollout.version, rollout.digest, rollout.rollback_of, reason, rollout.requester, revokes))
+            board.emit(_record(rollout))
         board.announce(says.started(rollout))
 
     def _bind(self, rollout: Rollout) -> None:
@@ -174,8 +210,10 @@ class Journeys:
         else:
             rollout.step(Step.BOUND)
 
-    def note(self, event: Recorded | CommitRecorded | RecordFailed | Bound | BindFailed) -> None:
-        """Take one event about the running rollout's records and sockets; a late one is recognized by its version."""
+    def note(  # noqa: C901 - one line for each event and where it counts
+        self, event: Recorded | CommitRecorded | RecordFailed | Bound | BindFailed | GateEnded
+    ) -> None:
+        """Take one event about the running rollout; a late one is recognized by its version."""
         rollout = self._board.rollout
         if isinstance(event, RecordFailed):
             self._board.announce(says.journal_failed(event.version, event.reason))
@@ -198,6 +236,8 @@ class Journeys:
                 rollout.step(Step.BOUND)
             case BindFailed() if rollout.phase is Phase.BINDING:
                 rollout.fail(event.reason, blamed=False)
+            case GateEnded() if rollout.bake is not None:
+                rollout.bake.gate_ended("" if event.passed else event.reason or "it gave no reason")
             case _:
                 pass
 
@@ -205,10 +245,24 @@ class Journeys:
         """Move the running rollout as far as the facts allow; its end may begin the next one."""
         board = self._board
         while (rollout := board.rollout) is not None:
-            board.emit(*rollout.drive(board.roster, now, board.settings, board.history.version or 0))
+            if rollout.phase is Phase.WAVE:
+                self._tell_progress(rollout)
+            self._moving.drive(rollout, now)
+            self._tell_progress(rollout)
             self._advance(rollout, now)
             if board.rollout is rollout:
                 break
+
+    def _tell_progress(self, rollout: Rollout) -> None:
+        """Tell how far a rollout is, once for each phase and each group that has moved."""
+        moved, total = self._board.moved(rollout)
+        if rollout.phase is Phase.WAVE and any(one.activating for one in rollout.moving(self._board.roster)):
+            return
+        told = (rollout.serial, rollout.phase, moved if rollout.phase is Phase.WAVE else 0)
+        if told != self._told:
+            self._told = told
+            if (notice := says.progress(rollout, moved, total)) is not None:
+                self._board.announce(notice)
 
     def _advance(self, rollout: Rollout, now: float) -> None:
         if rollout.phase is Phase.COMMITTING and not rollout.recorded:
@@ -217,156 +271,59 @@ class Journeys:
             rollout.committing = True
             self._board.emit(Commit(rollout.version))
         elif rollout.phase is Phase.COMMITTED:
-            self._committed(rollout, now)
+            self._endings.committed(rollout, now)
+            self._next(rollout, now)
         elif rollout.ended:
             self._failed(rollout, now)
 
-    def _committed(self, rollout: Rollout, now: float) -> None:
-        board, before = self._board, self._board.history.digest
-        board.history.commit(rollout.version, rollout.digest)
-        board.settings, board.rollout, board.untidy = rollout.settings, None, True
-        board.doubt = rollout.failure if rollout.recorded else board.doubt
-        if rollout.kind in (Kind.RESTART, Kind.BOOT):
-            self._fit(now)
-            board.standing = board.standing.restarted()
-            self._looking.touched(None, now, board.settings, urgent=False)
-        if rollout.binds:
-            board.emit(CloseListeners(adopted=True))
-        if before != rollout.digest:
-            board.emit(Adopt(rollout.digest))
-        if rollout.recorded:
-            ended = End(rollout.version, "committed", rollout.reason, rollout.requester)
-            board.emit(*([ended] if rollout.requester else []), Archive(rollout.version))
-        count = board.active_count()
-        board.announce(says.committed(rollout, count, now))
-        for rider in rollout.riders:
-            self._answers.close(rider, says.outcome(rollout, self._live()))
-        self._next(now)
-
-    def _fit(self, now: float) -> None:
-        """Have exactly the slots that the settings in force ask for; who has none any more is drained."""
-        board = self._board
-        board.roster.resize(slot_names(board.settings))
-        leaving = [one for one in board.roster.live() if one.slot not in board.roster.slots]
-        board.emit(*drain(board.roster, leaving, now, board.settings))
-
     def _failed(self, rollout: Rollout, now: float) -> None:
-        """Go back: forget what is staged, and bring what moved to the committed content under a new number."""
-        board = self._board
-        board.rollout, board.untidy = None, True
-        if rollout.recorded and rollout.phase is Phase.ROLLED_BACK:
-            board.emit(End(rollout.version, "rolled_back", rollout.failure, rollout.requester))
-        elif rollout.recorded:
-            board.emit(Burn(rollout.version, rollout.failure))
-        if rollout.binds:
-            board.emit(CloseListeners(adopted=False))
-        board.announce(says.failed(rollout))
-        if board.history.digest is None:
-            self._give_up(rollout)
-            return
-        if rollout.kind is not Kind.ROLLBACK:
-            self._blame(rollout, now)
-        moved = self._leave(rollout)
-        if rollout.kind is Kind.BOOT:
-            self._fall_back()
-        self._fit(now)
-        if moved and rollout.recorded and rollout.kind is not Kind.ROLLBACK:
-            self._go_back(rollout, moved, now)
-            return
-        if rollout.kind is Kind.ROLLBACK:
-            board.emit(*drain(board.roster, moved, now, board.settings))
-        for rider in rollout.riders:
-            board.answer(rider.ticket, says.failure(rollout))
-        self._next(now)
+        back = self._endings.failed(rollout, now)
+        if back is not None:
+            self.go(back, now)
+        elif self._board.ending is not None:
+            self.end(says.stopping())
+        else:
+            self._next(rollout, now)
 
-    def _fall_back(self) -> None:
-        """Go on with the settings of the committed version, and on its address, where a start's own content failed."""
-        board = self._board
-        here, there = board.settings.daemon, board.fallback.daemon
-        board.settings = board.fallback
-        if (here.bind, here.port) != (there.bind, there.port):
-            board.emit(Bind(board.base), CloseListeners(adopted=True))
+    def _next(self, ended: Rollout, now: float) -> None:
+        """Go on with the candidate that waits; one that was judged against other content is judged anew.
 
-    def _give_up(self, rollout: Rollout) -> None:
-        """End: the first version of all failed, and there is nothing to go back to."""
-        self._board.ending = Exit(1, f"no worker could be started: {rollout.failure}")
-        self._board.kill(self._board.roster.live())
-        for rider in rollout.riders:
-            self._board.answer(rider.ticket, says.failure(rollout))
-        self.end(says.stopping())
-
-    def _blame(self, rollout: Rollout, now: float) -> None:
-        """Note what failed and see to it that what was to be revoked with it is."""
-        board, reason = self._board, says.verdict(rollout)
-        drift = "rejected"
-        if rollout.blamed and rollout.recorded:
-            drift = "quarantined"
-            board.history.quarantine(rollout.digest, reason)
-            board.emit(Quarantine(rollout.digest, reason))
-        problem = Problem(".", 0, "", "value", reason)
-        word = "rolled_back" if rollout.phase is Phase.ROLLED_BACK else "rejected"
-        stays = (
-            not rollout.recorded
-            or rollout.kind is Kind.REVOCATION
-            or (rollout.kind is Kind.RESTART and board.standing.held_keys)
-        )
-        board.standing = board.standing.failed(now, problem, word, None if stays else drift)
-        if rollout.kind is Kind.REVOCATION:
-            self.still_live(rollout.gone, (problem,))
-        elif rollout.gone and rollout.blamed:
-            self._looking.touched(None, now, board.settings, urgent=True)
-
-    def _leave(self, rollout: Rollout) -> list[Process]:
-        """Have a failed version forgotten where it is only staged, end who has nothing else, return who moved to it.
-
-        A process that was told to activate has moved, whether or not its answer has come.
+        So is one that would take what is to be revoked through a bake with it, unless that could not be revoked.
         """
-        board = self._board
-        mine = [one for one in board.roster.live() if rollout.concerns(one)]
-        useless = [one for one in mine if one.active is None or (rollout.started(one) and one.life is Life.STARTING)]
-        board.kill(useless)
-        for process in (one for one in mine if one not in useless):
-            if process.activating:
-                known = replace(process, digest=rollout.digest, previous=process.digest)
-                board.roster.put(replace(known, active=rollout.version, activating=False))
-            elif process.active != rollout.version:
-                board.emit(Send(process.slot, process.incarnation, Discard(process.push, rollout.version)))
-                board.roster.put(replace(process, staged=None, told=process.active, deadline=NEVER))
-        return [one for one in board.roster.live() if one.active not in (None, board.history.version)]
-
-    def _go_back(self, failed: Rollout, moved: list[Process], now: float) -> None:
-        """Roll back: in place where a process was moved in place, by replacement where it was replaced."""
-        board = self._board
-        fresh = [one for one in moved if one.purpose == failed.serial]
-        back = Rollout(
-            Kind.ROLLBACK,
-            board.base,
-            board.settings,
-            slots=tuple(one.slot for one in fresh if one.slot in board.roster.slots),
-            reason=says.verdict(failed),
-            rollback_of=board.history.version,
-            riders=failed.riders,
-        )
-        self.go(back, now)
-
-    def _next(self, now: float) -> None:
-        """Go on with the candidate that waits; one that was judged against other content is judged anew."""
         waiting, self._board.waiting = self._board.waiting, None
         if waiting is None:
             return
-        if waiting.kind is Kind.RESTART or waiting.base == self._board.base:
+        slow = waiting.kind is Kind.PUSH and waiting.gone and waiting.plan(self._board.settings).bake_seconds
+        if slow and ended.kind is not Kind.REVOCATION:
+            self.again(waiting.riders, now)
+        elif waiting.kind is Kind.RESTART or waiting.base == self._board.base:
             self.offer(waiting, now)
         else:
-            self._looking.ride_again(waiting.riders, now)
+            self.again(waiting.riders, now)
 
     def keep(self) -> None:
         """Have every content forgotten that nobody needs."""
         board = self._board
-        versions = (board.history.committed, board.history.previous, board.rollout, board.waiting)
+        versions = (board.history.committed, board.history.previous, board.rollout, board.waiting, board.rest)
         digests = {one.digest for one in versions if one is not None}
         digests |= {digest for process in board.roster.processes.values() for digest in process.holds}
+        digests |= set(self._trying.holds)
         board.emit(Keep(tuple(sorted(digests))))
         board.untidy = False
+
+
+def _record(rollout: Rollout) -> Record:
+    revokes = bool(rollout.gone) or rollout.kind in (Kind.REVOCATION, Kind.ROLLBACK, Kind.RETURN)
+    reason = rollout.reason or "watch"
+    return Record(
+        rollout.version,
+        rollout.digest,
+        rollout.rollback_of,
+        reason,
+        rollout.requester,
+        revokes=revokes,
+        kind=rollout.kind.value,
+    )
 
 
 def _same(running: Rollout, candidate: Rollout) -> bool:

@@ -25,6 +25,9 @@ __all__ = [
     "Drain",
     "Drained",
     "FromWorker",
+    "Limit",
+    "Probe",
+    "Probed",
     "Ready",
     "Rejected",
     "Retired",
@@ -44,7 +47,8 @@ class Start:
     highest version that this slot may have served: only a greater one, or exactly ``floor`` again, is accepted first.
     ``hooks`` is the module of the application's hooks, or empty; ``threads`` how many requests a program that serves in
     threads takes at a time. ``max_snapshot_seconds`` is that setting where the command line or the environment gives
-    it; None: each version's own.
+    it; None: each version's own. ``trial`` makes it the trial worker: it gets no descriptors and no traffic, and tries
+    in a child of its own each version that it is to stage.
     """
 
     slot: str
@@ -65,7 +69,8 @@ class Start:
     hooks: str
     threads: int
     max_snapshot_seconds: float | None
-    pepper: bytes = field(repr=False)
+    trial: bool = False
+    pepper: bytes = field(repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,24 @@ class Drain:
     timeout_seconds: float
 
 
-ToWorker = Start | Stage | Activate | Discard | Drain
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Bound what one trial may cost, from the next one on. Only the trial worker is told; no answer."""
+
+    cpu_seconds: float
+    memory_mb: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Call the application's hook ``probe`` with the version that is active; answered by Probed."""
+
+    push: int
+    version: Version
+
+
+ToWorker = Start | Stage | Activate | Discard | Drain | Limit | Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +218,22 @@ class Drained:
     incarnation: int
 
 
-FromWorker = Booted | Staged | Rejected | Active | Retired | Ready | Drained
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Say how the application's own probe of a version ended: ``passed``, ``failed``, or ``none`` where there is none.
+
+    ``detail`` says why it failed, without secrets.
+    """
+
+    slot: str
+    incarnation: int
+    push: int
+    version: Version
+    outcome: str
+    detail: str
+
+
+FromWorker = Booted | Staged | Rejected | Active | Retired | Ready | Drained | Probed
 
 TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)

@@ -17,6 +17,7 @@ from nexus_supervisor.core.sections import SectionSpec, default_sections
 
 __all__ = [
     "DaemonSettings",
+    "ExternalGateSettings",
     "GateSettings",
     "GuardSettings",
     "LimitSettings",
@@ -43,6 +44,11 @@ _PROGRAM = Text('the name of a worker program, or "module:attribute"', r"[\w.-]{
 _APP = Text('"module:attribute", or ""', r"(\w[\w.]{0,255}:\w[\w.]{0,255})?")
 _MODULE = Text('the name of a module, or ""', r"(\w[\w.]{0,255})?")
 _PATH = Text("a path, relative to DIR or absolute", r"[^\x00-\x1f\x7f]{1,4096}")
+STRATEGIES = ("canary", "rolling", "all_at_once")
+"""In which order workers can move."""
+
+_COMMAND = Text('a command and its arguments, quoted as for a shell, or ""', r"[^\x00-\x1f\x7f]{0,4096}")
+_URL = Text('an http:// or https:// address, or ""', r"(https?://[^\x00-\x20\x7f]{1,2048})?")
 _REFERENCE = Text("a reference (env:NAME, file:PATH) or a token", r"[^\x00-\x1f\x7f]{1,4096}", secret=True)
 _ONE = Share(1)
 _HALF = Share(50, percent=True)
@@ -105,6 +111,20 @@ class GateSettings:
     max_p99_ratio: Annotated[float, Number(1, 1_000), "99th percentile of latency against the others'"] = 2.0
     min_requests: Annotated[int, Whole(1, 1_000_000), "fewer requests in the bake are inconclusive"] = 50
     max_rss_growth_mb: Annotated[float, Number(1, 1_000_000), "memory that a canary may gain"] = 64.0
+    min_latency_ms: Annotated[float, Number(0, 60_000), "a canary that is slower by less than this is healthy"] = 10.0
+    max_lag_seconds: Annotated[float, Number(0.01, _HOUR_SECONDS), "how late the canary's serving loop may be"] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalGateSettings:
+    """Name who else is asked before the others follow a canary.
+
+    Changed by a restart only: what is run as a command is no live change.
+    """
+
+    command: Annotated[str, _COMMAND, 'a command that must exit with 0 before the others follow; "": none'] = ""
+    url: Annotated[str, _URL, 'an address that must answer with 200 to 299 before the others follow; "": none'] = ""
+    timeout_seconds: Annotated[float, Number(0.1, _HOUR_SECONDS), "how long command and url may take"] = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +141,7 @@ class TrialSettings:
 class RolloutSettings:
     """Say how a version reaches the workers."""
 
-    strategy: Annotated[str, Word(("canary", "rolling", "all_at_once")), "in which order workers move"] = "canary"
+    strategy: Annotated[str, Word(STRATEGIES), "in which order workers move"] = "canary"
     canary: Annotated[Share, ShareOf(MAX_WORKERS), "how many workers move first"] = _ONE
     bake_seconds: Annotated[float, Number(0, _DAY_SECONDS), "how long the canary is watched; 0: not at all"] = 2.0
     quiet_bake_seconds: Annotated[float, Number(0, _DAY_SECONDS), "the same where there are few requests"] = 5.0
@@ -133,6 +153,16 @@ class RolloutSettings:
         5.0
     )
     start_timeout_seconds: Annotated[float, Number(0.1, _HOUR_SECONDS), "how long a worker may take to be ready"] = 60.0
+    max_pause_seconds: Annotated[float, Number(1, _DAY_SECONDS), "a rollout that is paused longer goes back"] = 3_600.0
+    blame_seconds: Annotated[float, Number(0, _HOUR_SECONDS), "a worker that dies so soon on it condemns a version"] = (
+        10.0
+    )
+    probation_seconds: Annotated[
+        float, Number(0, _DAY_SECONDS), "a crash loop so soon after the commit rolls the version back"
+    ] = 600.0
+    rollback_interval_seconds: Annotated[
+        float, Number(0, _DAY_SECONDS), "a committed version is rolled back by itself once in this time"
+    ] = 600.0
     gates: GateSettings = field(default_factory=GateSettings)
     trial: TrialSettings = field(default_factory=TrialSettings)
 
@@ -193,6 +223,8 @@ class LimitSettings:
         float, Number(0, _DAY_SECONDS), "how long a request may go on with a version that was replaced; 0: for ever"
     ] = 3_600.0
     kept_versions: Annotated[int, Whole(2, 100_000), "versions kept in compiled/"] = 20
+    kept_days: Annotated[float, Number(0, 36_500), "older versions are not kept in compiled/; 0: any age is"] = 0.0
+    kept_history: Annotated[int, Whole(10, 1_000_000), "versions and requests that history remembers"] = 1_000
     journal_max_bytes: Annotated[int, Whole(_MIB, 64 * _GIB), "size at which the journal is compacted"] = 64 * _MIB
     max_notices: Annotated[int, Whole(10, 10_000_000), "notices kept for who asks later"] = 10_000
     max_clients: Annotated[int, Whole(1, 10_000), "connections to the control socket"] = 64
@@ -215,6 +247,7 @@ class SupervisorSettings:
     ] = "split"
     watch: WatchSettings = field(default_factory=WatchSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    external_gate: ExternalGateSettings = field(default_factory=ExternalGateSettings)
     guards: GuardSettings = field(default_factory=GuardSettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     liveness: LivenessSettings = field(default_factory=LivenessSettings)

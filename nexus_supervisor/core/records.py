@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nexus_supervisor.core.codec import Codec
+from nexus_supervisor.core.problems import Problem
 
 __all__ = [
     "MAX_RECORD_BYTES",
     "RECORDS",
+    "Answered",
     "Burnt",
     "Candidate",
     "Checkpoint",
@@ -22,6 +24,8 @@ __all__ = [
     "Pinned",
     "Quarantined",
     "Record",
+    "Released",
+    "Remembered",
     "Spawned",
     "Unpinned",
 ]
@@ -33,7 +37,8 @@ class Candidate:
 
     ``version`` stays the first field, so that its number can be found even among damaged bytes. ``delta`` is an encoded
     ``Delta`` against content that an earlier record or a version directory gives. ``origin`` says where the content
-    came from (``directory``, ``rollback``, …).
+    came from (``directory``, ``rollback``, …), ``kind`` why it is on its way, ``requester`` who asked for it,
+    ``changes`` in one line what is different, ``at`` when (unix seconds).
     """
 
     version: int
@@ -42,6 +47,10 @@ class Candidate:
     delta: bytes = field(repr=False)
     reason: str
     origin: str
+    kind: str = ""
+    requester: str = ""
+    changes: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +100,56 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """Say that a content which failed may be tried again, who wants that, and why."""
+
+    digest: str
+    reason: str
+    requester: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """Say how a version's journey ended, why, and who had asked for it."""
+    """Say how a version's journey ended, why, who had asked for it, when, and which numbers (JSON) speak for that."""
 
     version: int
     outcome: str
     reason: str
     requester: str
+    at: float = 0.0
+    numbers: bytes = b"{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Say how a request ended, under the id that its client gave it; ``version`` is 0 where it speaks of none.
+
+    It is the whole answer, cut to what a journal should hold: who asks again under that id gets it again. ``numbers``
+    is canonical JSON.
+    """
+
+    push_id: str
+    verb: str
+    reason: str
+    requester: str
+    exit_code: int
+    outcome: str
+    text: str
+    version: int
+    at: float
+    workers: int = 0
+    held: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    numbers: bytes = b"{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Carry one line of the history into a journal that was made shorter: canonical JSON of a ``Past``."""
+
+    version: int
+    line: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +166,20 @@ class Checkpoint:
     quarantined: dict[str, str]
 
 
-Record = Candidate | Committed | Burnt | Spawned | Pinned | Unpinned | Quarantined | Ended | Checkpoint
+Record = (
+    Candidate
+    | Committed
+    | Burnt
+    | Spawned
+    | Pinned
+    | Unpinned
+    | Quarantined
+    | Released
+    | Ended
+    | Answered
+    | Remembered
+    | Checkpoint
+)
 
 MAX_RECORD_BYTES: Final = 1 << 30
 """Whole content of the largest directory that limits allow fits into one record."""

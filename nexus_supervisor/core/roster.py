@@ -45,7 +45,8 @@ class Process:
     version it was sent, ``staged`` the one it holds ready, ``active`` the one its new requests get. ``digest`` and
     ``previous`` are the contents that it holds. ``ready_by`` is when it has to serve, ``deadline`` when silence ends
     its current step. ``oldest`` is the oldest version that its requests use, which was replaced at ``replaced_at``;
-    ``lingering`` counts its retired snapshots that something still refers to, since ``lingering_since``.
+    ``lingering`` counts its retired snapshots that something still refers to, since ``lingering_since``. ``fenced``: it
+    is being ended because it was silent, and may still serve what it should not.
     """
 
     slot: str
@@ -70,6 +71,7 @@ class Process:
     lingering: int = 0
     lingering_since: float | None = None
     deadline: float = NEVER
+    fenced: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
@@ -90,6 +92,15 @@ class Process:
     def holds(self) -> tuple[Digest, ...]:
         """Return the digests of the contents that it holds."""
         return tuple(digest for digest in (self.digest, self.previous) if digest is not None)
+
+    def activated(self, version: Version, digest: Digest) -> Process:
+        """Return it with a version active; what was active before stays for the way back."""
+        moved = replace(self, active=version, digest=digest, previous=self.digest)
+        return replace(moved, staged=None, activating=False)
+
+    def discarded(self) -> Process:
+        """Return it without what it was sent last and does not serve: nothing of that is waited for any more."""
+        return replace(self, staged=None, activating=False, told=self.active, deadline=NEVER)
 
 
 class Roster:
@@ -177,6 +188,10 @@ class Roster:
     def _taken(self) -> set[str]:
         """Return the names of slots that need no new process: one that only drains leaves its slot free."""
         return {process.slot for process in self.processes.values() if process.live or process.life is Life.DYING}
+
+    def fenced(self) -> bool:
+        """Say whether a process that was cut off for its silence is not gone yet."""
+        return any(process.fenced for process in self.processes.values())
 
     def overdue(self, now: float) -> list[Process]:
         """Return the processes whose deadline has passed."""

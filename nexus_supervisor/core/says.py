@@ -1,7 +1,8 @@
 """What the fleet says: its notices and every outcome, as whole sentences.
 
-Decided here: the words, but of those about a single worker (``crew_says.py``). Not decided here: when they are said
-(``fleet.py``) and where they are shown. Nothing here is a secret: names, numbers, digests and problems only.
+Decided here: the words, but for those about a single worker (``crew_says.py``), the directory (``directory_says.py``),
+trials and steering. Not decided here: when they are said (``fleet.py``) and where they are shown. Nothing here is a
+secret: names, numbers, digests and problems only.
 """
 
 from __future__ import annotations
@@ -11,79 +12,18 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.effects import Outcome
 from nexus_supervisor.core.notices import Facts, Notice
-from nexus_supervisor.core.problems import Problem
+from nexus_supervisor.core.phrases import applied_by, counted, lines, listed, sentence
 from nexus_supervisor.core.rollout import Kind, Phase, Rollout
-from nexus_supervisor.core.settings import needs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexus_supervisor.core.changes import Impact
     from nexus_supervisor.core.content import Version
+    from nexus_supervisor.core.problems import Problem
 
 MOST_NAMED = 50
 """So many names of entries are told in one notice; all of them are in the version."""
-
-
-def lines(problems: Sequence[Problem]) -> tuple[str, ...]:
-    """Show problems one by one."""
-    return tuple(str(problem) for problem in problems)
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _sentence(problems: Sequence[Problem]) -> str:
-    """End a sentence with problems, whatever the last of them ends with."""
-    shown = _listed(lines(problems), 3)
-    return shown if shown.endswith((".", "?", "!")) else f"{shown}."
-
-
-def _applied_by(keys: Sequence[str]) -> str:
-    """Say what applies held keys: a restart of the workers, or a new start of the supervisor."""
-    starts = any(needs(key) == "start" for key in keys)
-    return "a new start ('nexus-supervisor stop', then 'run')" if starts else "'nexus-supervisor restart'"
-
-
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count} workers"
-
-
-# --- notices about the directory -------------------------------------------------------------------------------------
-
-
-def refused(problems: Sequence[Problem], *, committed: Version | None) -> Notice:
-    """Tell that the directory is not valid."""
-    stays = f"version {committed} stays live" if committed is not None else "there is no version to go on with"
-    text = f"The directory was refused; {stays}: {_sentence(problems)}"
-    return Notice("candidate_refused", "error", text, {"problems": lines(problems)})
-
-
-def unstable(problems: Sequence[Problem]) -> Notice:
-    """Tell that files have been changing for a while."""
-    text = f"Files keep changing while they are read; they are tried again: {_sentence(problems)}"
-    return Notice("candidate_unstable", "warning", text, {"problems": lines(problems)})
-
-
-def held(keys: Sequence[str], blocked: Sequence[Problem]) -> Notice:
-    """Tell that changes wait for a restart."""
-    more = f" Live changes wait with them: {_sentence(blocked)}" if blocked else ""
-    text = f"Held until {_applied_by(keys)}: {_listed(keys)}.{more}"
-    return Notice("candidate_held", "warning", text, {"keys": tuple(keys), "blocked": lines(blocked)})
-
-
-def still_live(names: Sequence[str], remains: Sequence[Problem]) -> Notice:
-    """Tell that vanished entries could not be revoked."""
-    why = f" What would remain is not valid: {_sentence(remains)}" if remains else ""
-    text = f"Gone from the files, yet still in use: {_listed(names)}.{why} Mend what was refused."
-    return Notice("entry_still_live", "error", text, {"entries": tuple(names)})
-
-
-def compiler_died(reason: str) -> Notice:
-    """Tell that a look ended without a verdict."""
-    return Notice("compiler_died", "error", f"The directory could not be judged: {reason}. It is tried again.", {})
 
 
 # --- notices about versions ------------------------------------------------------------------------------------------
@@ -113,20 +53,53 @@ def holds(version: Version, impact: Impact) -> Notice:
     return Notice("version_holds", "info", f"Version {version}: {impact}.", {"version": version, **named})
 
 
+def progress(rollout: Rollout, moved: int, total: int) -> Notice | None:
+    """Tell how far a version is; None where its phase is over before anybody could read it."""
+    words = {
+        Phase.TRIAL: "is tried in a worker without traffic",
+        Phase.STAGING: "is staged",
+        Phase.CANARY: f"is activated in {listed(rollout.canaries)}",
+        Phase.BAKE: f"is watched in {listed(rollout.canaries)}",
+        Phase.WAVE: f"is live in {moved} of {counted(total, 'worker', 'workers')}",
+    }
+    if rollout.phase not in words:
+        return None
+    phase = "rolling_back" if rollout.kind is Kind.ROLLBACK else rollout.phase.value
+    fields: Facts = {"version": rollout.version, "phase": phase, "moved": moved, "total": total}
+    fields |= {"canary": rollout.canaries}
+    return Notice("rollout_phase", "debug", f"Version {rollout.version} {words[rollout.phase]}.", fields)
+
+
+def inconclusive(rollout: Rollout, reason: str) -> Notice:
+    """Tell that a version goes on although nobody could say whether it is healthy."""
+    text = f"Version {rollout.version} is inconclusive ({reason}); it goes on, one worker at a time."
+    fields: Facts = {"version": rollout.version, "phase": "bake", "inconclusive": reason, **rollout.numbers}
+    return Notice("rollout_phase", "warning", text, fields)
+
+
+def superseded(rollout: Rollout, by: str) -> Notice:
+    """Tell that a version gave way to something more urgent."""
+    text = f"Version {rollout.version} gives way ({by}); what it brought is judged again after that."
+    return Notice("rollout_superseded", "warning", text, _journey(rollout, by))
+
+
 def committed(rollout: Rollout, workers: int, now: float) -> Notice:
     """Tell that a version is live everywhere."""
-    kind = {Kind.ROLLBACK: "rolled_back", Kind.REVOCATION: "revoked"}.get(rollout.kind, "committed")
-    text = f"Version {rollout.version} is live in {_workers(workers)}{_because(rollout)}."
+    kinds = {Kind.ROLLBACK: "rolled_back", Kind.RETURN: "rolled_back", Kind.REVOCATION: "revoked"}
+    kind = kinds.get(rollout.kind, "committed")
+    text = f"Version {rollout.version} is live in {counted(workers, 'worker', 'workers')}{_because(rollout)}."
     fields = {
         **_journey(rollout, rollout.reason),
         "workers": workers,
         "milliseconds": round((now - rollout.began) * 1000, 3),
         "rollback_of": rollout.rollback_of,
+        **rollout.numbers,
     }
-    return Notice(kind, "warning" if rollout.kind is Kind.ROLLBACK else "info", text, fields)
+    return Notice(kind, "warning" if kind == "rolled_back" else "info", text, fields)
 
 
 _ROLLED_BACK = "was rolled back"
+_ABORTED = "was aborted"
 
 
 def verdict(rollout: Rollout) -> str:
@@ -134,6 +107,7 @@ def verdict(rollout: Rollout) -> str:
     if not rollout.recorded:
         return f"the restart failed: {rollout.failure}"
     what = _ROLLED_BACK if rollout.phase is Phase.ROLLED_BACK else "was refused"
+    what = _ABORTED if rollout.aborted else what
     return f"version {rollout.version} {what}: {rollout.failure}"
 
 
@@ -141,11 +115,13 @@ def failed(rollout: Rollout) -> Notice:
     """Tell that a version failed."""
     moved = rollout.phase is Phase.ROLLED_BACK
     what = "was activated and failed; going back" if moved else "was refused; what runs goes on"
+    if rollout.aborted:
+        what = "is aborted; going back" if moved else "is aborted; what runs goes on"
     text = f"Version {rollout.version} {what}: {rollout.failure}."
     if not rollout.recorded:
         text = f"The restart failed; the old workers go on: {rollout.failure}."
-    fields = {**_journey(rollout, rollout.failure), "strikes": rollout.strikes}
-    return Notice("rollout_failed", "error", text, fields)
+    fields = {**_journey(rollout, rollout.failure), "strikes": rollout.strikes, **rollout.numbers}
+    return Notice("rollout_failed", "warning" if rollout.aborted else "error", text, fields)
 
 
 def journal_failed(version: Version, reason: str) -> Notice:
@@ -176,52 +152,16 @@ def stopping() -> Outcome:
     return Outcome(5, "INCONCLUSIVE", "The supervisor is stopping; ask again when it runs.")
 
 
-def already_restarting() -> Outcome:
-    """Answer a second restart."""
-    return Outcome(6, "CONFLICT", "A restart is already running; wait for it to end.")
-
-
-def unexpected(expected: int, version: Version | None) -> Outcome:
-    """Answer a push that expected another version."""
-    text = f"Version {version} is live, not {expected}; nothing was done. Look at what changed, then push again."
-    return Outcome(6, "CONFLICT", text, version=version)
-
-
-def undecided(reason: str) -> Outcome:
-    """Answer that the directory could not be judged."""
-    text = f"The directory could not be judged: {reason}. What runs goes on; push again."
-    return Outcome(5, "INCONCLUSIVE", text)
-
-
-def rejected(problems: Sequence[Problem], gone: Sequence[str]) -> Outcome:
-    """Answer that the directory is not valid."""
-    more = f" Gone from the files, yet still in use: {_listed(gone)}." if gone else ""
-    text = f"The directory was refused; what runs goes on.{more}"
-    return Outcome(3, "REJECTED", text, problems=tuple(problems))
-
-
-def refused_content(reason: str) -> Outcome:
-    """Answer that the content failed before."""
-    text = f"This content failed before and is not tried again: {reason}. Change it, then push."
-    if _ROLLED_BACK in reason:
-        return Outcome(4, "ROLLED_BACK", text)
-    return Outcome(3, "REJECTED", text)
-
-
-def quarantined(reason: str) -> Problem:
-    """Say as a problem that the content failed before."""
-    return Problem(".", 0, "", "value", f"this content failed before and is not tried again: {reason}")
-
-
 def live(version: Version | None, workers: int, held_keys: tuple[str, ...], doubt: str) -> Outcome:
     """Answer that what can be live is live; ``doubt`` is why a new start may not know it."""
     if doubt:
-        text = f"Version {version} is live in {_workers(workers)}, but {doubt}: a new start may not know it."
+        where = counted(workers, "worker", "workers")
+        text = f"Version {version} is live in {where}, but {doubt}: a new start may not know it."
         return Outcome(5, "INCONCLUSIVE", text, version=version, workers=workers)
     if held_keys:
-        text = f"Version {version} is live; held until {_applied_by(held_keys)}: {_listed(held_keys)}."
+        text = f"Version {version} is live; held until {applied_by(held_keys)}: {listed(held_keys)}."
         return Outcome(8, "HELD", text, version=version, workers=workers, held=held_keys)
-    text = f"Version {version} is live in {_workers(workers)}."
+    text = f"Version {version} is live in {counted(workers, 'worker', 'workers')}."
     return Outcome(0, "APPLIED", text, version=version, workers=workers)
 
 
@@ -229,11 +169,20 @@ def outcome(rollout: Rollout, live: Outcome) -> Outcome:
     """Answer those who waited for a version that is committed; ``live`` says what runs now."""
     if rollout.kind is Kind.ROLLBACK:
         text = f"Rolled back: {rollout.reason}. Version {rollout.version} holds what ran before."
-        return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=live.workers)
+        numbers = rollout.numbers
+        return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=live.workers, numbers=numbers)
+    if rollout.kind is Kind.RETURN and live.exit_code in (0, 8):
+        more = f" What needs a restart stays as it is: {listed(rollout.held)}." if rollout.held else ""
+        text = f"Version {rollout.version} holds the content of version {rollout.rollback_of} and is live in "
+        text += f"{counted(live.workers, 'worker', 'workers')}. The directory is pinned: push applies it again.{more}"
+        return replace(live, exit_code=0, word="APPLIED", text=text, numbers=rollout.numbers)
     if rollout.problems:
         text = f"The directory was refused, but what is gone from it was revoked as version {rollout.version}."
         return Outcome(3, "REJECTED", text, rollout.problems, rollout.version, live.workers)
-    return live
+    if rollout.singly and live.exit_code == 0:
+        text = f"{live.text} Its gate was inconclusive, and policy let it pass."
+        return replace(live, text=text, numbers=rollout.numbers)
+    return replace(live, numbers=rollout.numbers)
 
 
 def not_archived(ended: Outcome, failure: str) -> Outcome:
@@ -249,12 +198,16 @@ def failure(rollout: Rollout) -> Outcome:
     if rollout.kind is Kind.ROLLBACK:
         text = f"Rolled back: {rollout.reason}. Workers that had moved are replaced, since {rollout.failure}."
         return Outcome(4, "ROLLED_BACK", text)
-    rolled_back = rollout.kind is Kind.RESTART or rollout.phase is Phase.ROLLED_BACK
+    rolled_back = rollout.kind is Kind.RESTART or rollout.phase is Phase.ROLLED_BACK or rollout.aborted
     code, word = (4, "ROLLED_BACK") if rolled_back else (3, "REJECTED")
-    text = f"Version {rollout.version} was refused and what ran before goes on: {rollout.failure}."
+    what = "was activated and failed" if rollout.phase is Phase.ROLLED_BACK else "was refused"
+    what = "failed" if rollout.kind is Kind.RESTART else what
+    what = "was aborted" if rollout.aborted else what
+    text = f"Version {rollout.version} {what}, and what ran before goes on: {rollout.failure}."
     if not rollout.recorded:
         text = f"The restart failed and the old workers go on: {rollout.failure}. The log says more."
-    return Outcome(code if rollout.blamed else 1, word, text, rollout.problems)
+    code = code if rollout.blamed or rollout.aborted else 1
+    return Outcome(code, word, text, rollout.problems, numbers=rollout.numbers)
 
 
 # --- notices about the supervisor ------------------------------------------------------------------------------------
@@ -262,7 +215,7 @@ def failure(rollout: Rollout) -> Outcome:
 
 def daemon_ready(version: Version | None, workers: int) -> Notice:
     """Tell that every worker serves."""
-    text = f"Version {version} is served by {_workers(workers)}."
+    text = f"Version {version} is served by {counted(workers, 'worker', 'workers')}."
     return Notice("daemon_ready", "info", text, {"version": version, "workers": workers})
 
 
@@ -279,7 +232,7 @@ def signing_off() -> Notice:
 
 def warned(problems: Sequence[Problem]) -> Notice:
     """Tell what is accepted but worth a look."""
-    text = f"The directory is accepted with a warning: {_sentence(problems)}"
+    text = f"The directory is accepted with a warning: {sentence(problems)}"
     return Notice("settings_warning", "warning", text, {"problems": lines(problems)})
 
 

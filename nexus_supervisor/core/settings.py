@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from nexus_supervisor.core.freezing import frozen
 from nexus_supervisor.core.options import (
     MAX_WORKERS,
     DaemonSettings,
+    ExternalGateSettings,
     GateSettings,
     GuardSettings,
     LimitSettings,
@@ -37,6 +39,7 @@ __all__ = [
     "START_KEYS",
     "UNREAD",
     "DaemonSettings",
+    "ExternalGateSettings",
     "GateSettings",
     "GuardSettings",
     "LimitSettings",
@@ -57,6 +60,7 @@ __all__ = [
     "needs",
     "overrides_from_environment",
     "parse",
+    "unread",
 ]
 
 Needs = Literal["live", "restart", "start"]
@@ -79,21 +83,8 @@ LIVE_KEYS = (
 START_KEYS = ("daemon.signing", "supervisor.name")
 """Keys, or tables of them, that are read when the supervisor starts and never again."""
 
-UNREAD = (
-    "daemon.admin_token",
-    "supervisor.guards",
-    "supervisor.liveness",
-    "supervisor.restart.max_restarts",
-    "supervisor.rollout.bake_seconds",
-    "supervisor.rollout.canary",
-    "supervisor.rollout.gates",
-    "supervisor.rollout.on_inconclusive",
-    "supervisor.rollout.quiet_bake_seconds",
-    "supervisor.rollout.strategy",
-    "supervisor.rollout.trial",
-    "supervisor.rollout.wave_pause_seconds",
-)
-"""Settings, or tables of them, that no code reads yet: accepted and bounded, and listed by the status."""
+UNREAD = ("daemon.admin_token", "supervisor.liveness", "supervisor.restart.max_restarts")
+"""Settings, or tables of them, that no code reads yet: accepted and bounded; the status lists those that are set."""
 
 _ELSEWHERE = "this value is given by the command line or the environment, not by daemon.toml"
 _PREFIX = "NEXUS_"
@@ -138,6 +129,12 @@ def needs(key: str) -> Needs:
     if _within(key, LIVE_KEYS):
         return "live"
     return "start" if _within(key, START_KEYS) else "restart"
+
+
+def unread(settings: Settings) -> tuple[str, ...]:
+    """Return those of ``UNREAD`` that somebody has set to something else than the default."""
+    defaults = Settings()
+    return tuple(key for key in UNREAD if attrgetter(key)(settings) != attrgetter(key)(defaults))
 
 
 def _within(key: str, prefixes: Iterable[str]) -> bool:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.notices import Notice
-from nexus_supervisor.core.rollout import Phase, Rollout
-from nexus_supervisor.core.settings import UNREAD, needs
+from nexus_supervisor.core.rollout import Kind, Phase, Rollout
+from nexus_supervisor.core.settings import needs, unread
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
@@ -25,19 +25,19 @@ __all__ = ["Figures", "Surroundings", "document"]
 _PHASES = {
     Phase.RECORDING: "trial",
     Phase.BINDING: "trial",
-    Phase.STAGING: "staging",
-    Phase.WAVE: "wave",
     Phase.COMMITTING: "wave",
 }
+_PAUSES = frozenset({Phase.BAKE, Phase.WAVE})
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold what the shell measures of one process."""
+    """Hold what the shell measures of one process; ``version_requests`` ended on the version that is active there."""
 
     requests: int = 0
     errors: int = 0
     rss_bytes: int = 0
+    version_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Surroundings:
     security: tuple[tuple[float, Notice], ...] = ()
 
 
-def document(board: Board, around: Surroundings) -> dict[str, Any]:
+def document(board: Board, trial: Process | None, around: Surroundings) -> dict[str, Any]:
     """Return the status as plain values, with the fields of ``status --json``."""
     return {
         "version": board.history.version,
@@ -74,7 +74,9 @@ def document(board: Board, around: Surroundings) -> dict[str, Any]:
         "uptime_seconds": round(around.now - around.started, 3),
         "signing": "on" if around.signing else "off",
         "isolation": "same-uid",
-        "rollout": _rollout(board.rollout),
+        "rollout": _rollout(board, around),
+        "trial": _trial(trial),
+        "pinned": board.history.pinned,
         "pending_restart": _pending(board, around),
         "drift": _drift(board, around),
         "last_rejection": _rejection(board, around),
@@ -83,7 +85,7 @@ def document(board: Board, around: Surroundings) -> dict[str, Any]:
             "last_compare_age_seconds": round(max(0.0, around.now - around.last_compare), 3),
         },
         "security": [_security(at, notice) for at, notice in around.security],
-        "settings_unread": list(UNREAD),
+        "settings_unread": list(unread(board.settings)),
         "quarantined": [{"digest": digest, "reason": reason} for digest, reason in board.history.quarantined.items()],
         "workers": _workers(board, around),
     }
@@ -113,11 +115,37 @@ def _shown(unix: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _rollout(rollout: Rollout | None) -> dict[str, Any] | None:
+def _rollout(board: Board, around: Surroundings) -> dict[str, Any] | None:
+    rollout = board.rollout
     if rollout is None:
         return None
-    phase = "rolling_back" if rollout.rollback_of is not None else _PHASES.get(rollout.phase, rollout.phase.value)
-    return {"version": rollout.version, "phase": phase, "kind": rollout.kind.value, "reason": rollout.reason}
+    moved, total = board.moved(rollout)
+    return {
+        "version": rollout.version,
+        "phase": _phase(rollout),
+        "kind": rollout.kind.value,
+        "reason": rollout.reason,
+        "canary": list(rollout.canaries),
+        "moved": moved,
+        "total": total,
+        "paused_since": None if rollout.paused_since is None else _time(rollout.paused_since, around),
+        "numbers": dict(rollout.numbers),
+    }
+
+
+def _phase(rollout: Rollout) -> str:
+    if rollout.kind is Kind.ROLLBACK:
+        return "rolling_back"
+    if rollout.paused_since is not None and rollout.phase in _PAUSES:
+        return "paused"
+    return _PHASES.get(rollout.phase, rollout.phase.value)
+
+
+def _trial(process: Process | None) -> dict[str, Any] | None:
+    if process is None:
+        return None
+    state = "draining" if process.life is Life.DYING else process.life.value
+    return {"state": state, "pid": process.pid, "version": process.active}
 
 
 def _pending(board: Board, around: Surroundings) -> dict[str, Any] | None:
@@ -168,12 +196,14 @@ def _process(process: Process, around: Surroundings) -> dict[str, Any]:
         "pid": process.pid,
         "state": "draining" if dying else process.life.value,
         "version": process.active,
+        "digest": None if process.active is None else process.digest,
         "active_since": None if process.active_since is None else _time(process.active_since, around),
         "oldest_snapshot": process.oldest if process.oldest is not None else process.active,
         "oldest_snapshot_seconds": _since(process.replaced_at, around),
         "lingering_snapshots": process.lingering,
         "lingering_seconds": _since(process.lingering_since, around),
         "requests": figures.requests,
+        "version_requests": figures.version_requests,
         "errors": figures.errors,
         "rss_bytes": figures.rss_bytes,
     }
@@ -186,12 +216,14 @@ def _backoff(slot: Slot) -> dict[str, Any]:
         "pid": None,
         "state": "backoff" if slot.incarnation else "starting",
         "version": None,
+        "digest": None,
         "active_since": None,
         "oldest_snapshot": None,
         "oldest_snapshot_seconds": 0.0,
         "lingering_snapshots": 0,
         "lingering_seconds": 0.0,
         "requests": 0,
+        "version_requests": 0,
         "errors": 0,
         "rss_bytes": 0,
         "last_exit": slot.last_exit,
