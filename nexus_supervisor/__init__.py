@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nexus_supervisor.agent import Agent, Snapshot, current, pinned, refresh
+    from nexus_supervisor.agent.program import derives
     from nexus_supervisor.models.hooks import Objection
     from nexus_supervisor.models.marks import HashedSecret, References, RestartRequired, Secret, Unique, Widens
 
@@ -24,6 +25,7 @@ __all__ = [
     "Unique",
     "Widens",
     "current",
+    "derives",
     "pinned",
     "refresh",
 ]
@@ -31,6 +33,7 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("Agent", "Snapshot", "current", "pinned", "refresh"), "agent"),
     "Objection": "models.hooks",
+    "derives": "agent.program",
 }
 
 

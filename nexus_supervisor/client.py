@@ -35,7 +35,7 @@ from nexus_supervisor.core.framing import FrameDecoder, frame
 from nexus_supervisor.unix_path import CONTROL_SOCKET, socket_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -49,6 +49,12 @@ ANSWER_SECONDS = 10.0
 
 VERDICT_SECONDS = 900.0
 """How long a push, a restart or a stop may take until its end is known."""
+
+SILENCE_SECONDS = 60.0
+"""How long a supervisor that is asked for its status now and then may say nothing at all."""
+
+_ONLY_NEW = (1 << 63) - 1
+"""Since which number notices are told where none of those that are kept is wanted."""
 
 _RECEIVE_BYTES = 1 << 16
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
@@ -80,6 +86,34 @@ class ControlClient:
         with _Conversation(self._directory) as conversation:
             conversation.send(request)
             return self._verdict(conversation, patience)
+
+    def watch(
+        self,
+        request: Request,
+        told: Callable[[Noticed | StatusReport], object],
+        *,
+        every: float = 5.0,
+        silence: float = SILENCE_SECONDS,
+    ) -> Ended:
+        """Send one request and return its end, however long that takes; tell what happens until then.
+
+        Told are the status before the request, each notice, and the status again whenever nothing was told for so many
+        seconds (``every``). Raise UnfinishedError where the supervisor says nothing at all for the seconds of
+        ``silence``.
+        """
+        with _Conversation(self._directory) as conversation:
+            for one in (FollowNotices(since=_ONLY_NEW), StatusRequest(), request):
+                conversation.send(one)
+            status_is_due = False
+            while True:
+                if status_is_due and not conversation.answered_within(every):
+                    conversation.ask_status()
+                    status_is_due = False
+                answer = self._answer(conversation, silence)
+                if isinstance(answer, Ended):
+                    return answer
+                status_is_due = status_is_due or isinstance(answer, StatusReport)
+                told(answer)
 
     def status(self) -> dict[str, Any]:
         """Return the status as the document that ``status --json`` shows."""
@@ -123,10 +157,14 @@ class ControlClient:
                         raise _unexpected(answer)
 
     def _verdict(self, conversation: _Conversation, patience: float) -> StatusReport | Ended:
+        answer = self._answer(conversation, patience)
+        if isinstance(answer, Noticed):
+            raise _unexpected(answer)
+        return answer
+
+    def _answer(self, conversation: _Conversation, patience: float) -> StatusReport | Ended | Noticed:
         answer = conversation.receive(_deadline(patience))
         match answer:
-            case StatusReport() | Ended():
-                return answer
             case Refusal():
                 raise _refused(answer)
             case None:
@@ -136,7 +174,7 @@ class ControlClient:
                 )
                 raise errors.UnfinishedError(message)
             case _:
-                raise _unexpected(answer)
+                return answer
 
 
 class _Conversation:
@@ -176,6 +214,16 @@ class _Conversation:
             raise _busy(self._directory) from error
         except (BrokenPipeError, ConnectionResetError):
             return
+
+    def answered_within(self, seconds: float) -> bool:
+        """Return whether there is something to receive, waiting so long for it."""
+        return bool(self._frames or select.select([self._socket], [], [], seconds)[0])
+
+    def ask_status(self) -> None:
+        """Ask for the status beside what is waited for."""
+        waited_for = self._asked
+        self.send(StatusRequest())
+        self._asked = waited_for
 
     def receive(self, deadline: float | None) -> Answer | None:
         """Return the next answer, or None when the supervisor closed the connection."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["FOLDER", "Archive", "Stored"]
+__all__ = ["FOLDER", "Archive", "Stored", "listed"]
 
 FOLDER: Final = "compiled"
 MANIFEST: Final = "manifest.json"
@@ -36,6 +36,17 @@ POINTER: Final = "current"
 _MAX_SIGNATURE_BYTES: Final = 4096
 _MAX_SECTION_BYTES: Final = 1 << 30
 _VERSION = re.compile(r"[0-9]{6,18}")
+
+
+def listed(versions: tuple[int, ...]) -> str:
+    """Return numbers as people list them, runs of them shortened: ``3, 5 to 8``."""
+    runs: list[list[int]] = []
+    for version in versions:
+        if runs and version == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], version]
+        else:
+            runs.append([version])
+    return ", ".join(" to ".join(map(str, run)) for run in runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +136,14 @@ class Archive:
             with self._ready() as folder:
                 durable.put_link(folder, POINTER, _name(version))
 
-    def prune(self, kept: int, always: frozenset[int]) -> None:
-        """Remove all but the newest ``kept`` versions and those in ``always``."""
+    def prune(self, kept: int, before: float, always: frozenset[int]) -> None:
+        """Remove what is not among the newest ``kept`` versions, or was written ``before``; not those in ``always``."""
         versions = self.versions()
-        for version in versions[: max(0, len(versions) - kept)]:
-            if version not in always:
-                with self._ready() as folder:
+        newest = versions[max(0, len(versions) - kept) :]
+        with self._ready() as folder:
+            for version in versions:
+                spent = version not in newest or _written(folder, _name(version)) < before
+                if spent and version not in always:
                     gone = f".{_name(version)}.gone"
                     durable.remove_tree(folder, gone)
                     os.rename(_name(version), gone, src_dir_fd=folder, dst_dir_fd=folder)
@@ -244,6 +257,11 @@ def _exchange(folder: int, fresh: str, name: str) -> None:
     os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
     if gone:
         durable.remove_tree(folder, gone)
+
+
+def _written(folder: int, name: str) -> float:
+    """Return when a version's directory was written, in unix seconds."""
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime
 
 
 def _name(version: int) -> str:

@@ -6,8 +6,9 @@ Decided here: which two clocks there are. Not decided here: what a moment leads 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
-__all__ = ["monotonic", "wall"]
+__all__ = ["monotonic", "stamp", "wall"]
 
 
 def monotonic() -> float:
@@ -18,3 +19,8 @@ def monotonic() -> float:
 def wall() -> float:
     """Return unix time in seconds, for people and for what is written down; it may jump."""
     return time.time()
+
+
+def stamp() -> str:
+    """Return the time in UTC to the microsecond (RFC 3339), as manifests state it."""
+    return datetime.fromtimestamp(wall(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE",
+    "MAX_BYTES",
     "Burnt",
     "Candidate",
     "Checkpoint",
@@ -60,7 +61,7 @@ __all__ = [
 FILE: Final = "journal"
 _FRESH: Final = "journal.new"
 _TORN: Final = "journal.torn-{}"
-_MAX_BYTES: Final = 8 << 30
+MAX_BYTES: Final = 8 << 30
 _MAX_TORN: Final = 10_000
 _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -250,7 +251,7 @@ def _open(state: int) -> tuple[int, bytes]:
         opened.callback(os.close, fd)
         os.fchmod(fd, 0o600)
         os.fsync(state)
-        raw = durable.read(state, FILE, _MAX_BYTES)
+        raw = durable.read(state, FILE, MAX_BYTES)
         opened.pop_all()
     return fd, raw
 

@@ -26,10 +26,12 @@ from nexus_supervisor.supervisor import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LEVELS", "NoticeLog", "NoticeRing", "document", "json_line", "text_line"]
+__all__ = ["LEVELS", "NoticeLog", "NoticeRing", "Notices", "document", "json_line", "text_line"]
 
 LEVELS = ("debug", "info", "warning", "error")
 """From the most to the least talkative; a log shows its own level and those after it."""
+
+KEPT_SECURITY_NOTICES = 20
 
 MAX_KEPT_BYTES = 32 << 20
 """What the kept notices may weigh together, by their longest parts."""
@@ -259,6 +261,26 @@ class NoticeRing:
     def _forget(self, follower: Callable[[Noticed], None]) -> None:
         if follower in self._followers:
             self._followers.remove(follower)
+
+
+class Notices:
+    """Hand each notice to its readers: the log, those who follow, and the status for what concerns security."""
+
+    def __init__(self, log: NoticeLog, ring: NoticeRing) -> None:
+        self._log, self.ring = log, ring
+        self._security: deque[tuple[float, Notice]] = deque(maxlen=KEPT_SECURITY_NOTICES)
+
+    @property
+    def security(self) -> tuple[tuple[float, Notice], ...]:
+        """Return the newest security notices with their unix times, oldest first."""
+        return tuple(self._security)
+
+    def tell(self, notice: Notice) -> None:
+        """Tell one notice, from the loop's thread."""
+        self.ring.add(notice)
+        self._log.write(notice)
+        if notice.kind in SECURITY_KINDS:
+            self._security.append((clock.wall(), notice))
 
 
 def _noticed(number: int, at: float, notice: Notice) -> Noticed:

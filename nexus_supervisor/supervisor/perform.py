@@ -5,57 +5,60 @@ Decided here: nothing. Each method performs one effect, in the order in which th
 
 from __future__ import annotations
 
-from collections import deque
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import canonical, effects, says
 from nexus_supervisor.core.changes import Impact
-from nexus_supervisor.core.control import Ended
-from nexus_supervisor.core.events import Archived, BindFailed, Bound, LookFailed, RecordFailed, SpawnFailed
-from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
+from nexus_supervisor.core.content import EMPTY, Version
+from nexus_supervisor.core.control import Answer, Ended
+from nexus_supervisor.core.events import (
+    Archived,
+    BindFailed,
+    Bound,
+    GateEnded,
+    LookFailed,
+    Measured,
+    Recalled,
+    RecordFailed,
+    SpawnFailed,
+)
+from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import NexusError
 from nexus_supervisor.supervisor import clock
 from nexus_supervisor.supervisor.listeners import Listener, bound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
 
-    from nexus_supervisor.core.control import Answer
     from nexus_supervisor.core.effects import Effect, Outcome
     from nexus_supervisor.core.events import Event
     from nexus_supervisor.core.settings import Settings
+    from nexus_supervisor.supervisor.archive import Stored
     from nexus_supervisor.supervisor.compiling import Compiling
     from nexus_supervisor.supervisor.contents import Contents
-    from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing
+    from nexus_supervisor.supervisor.gates import Gates
+    from nexus_supervisor.supervisor.output import Notices
     from nexus_supervisor.supervisor.records import Records
     from nexus_supervisor.supervisor.rows import Rows
     from nexus_supervisor.supervisor.signing import Signer
     from nexus_supervisor.supervisor.workers import Workers
 
-KEPT_SECURITY_NOTICES = 20
+    Recordable = (
+        effects.Record
+        | effects.Commit
+        | effects.Archive
+        | effects.Burn
+        | effects.End
+        | effects.Note
+        | effects.Pin
+        | effects.Quarantine
+        | effects.Release
+    )
 
-__all__ = ["Notices", "Performer", "Sockets"]
-
-
-class Notices:
-    """Hand each notice to its readers: the log, those who follow, and the status for what concerns security."""
-
-    def __init__(self, log: NoticeLog, ring: NoticeRing) -> None:
-        self._log, self.ring = log, ring
-        self._security: deque[tuple[float, Notice]] = deque(maxlen=KEPT_SECURITY_NOTICES)
-
-    @property
-    def security(self) -> tuple[tuple[float, Notice], ...]:
-        """Return the newest security notices with their unix times, oldest first."""
-        return tuple(self._security)
-
-    def tell(self, notice: Notice) -> None:
-        """Tell one notice, from the loop's thread."""
-        self.ring.add(notice)
-        self._log.write(notice)
-        if notice.kind in SECURITY_KINDS:
-            self._security.append((clock.wall(), notice))
+__all__ = ["Performer", "Sockets"]
 
 
 class Sockets:
@@ -89,34 +92,46 @@ class Sockets:
             listener.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Hold where the answer of a request goes, and its id."""
+
+    reply: Callable[[Answer], None]
+    push_id: str
+
+
 class Performer:
     """Perform effects with what it was given."""
 
     def __init__(  # noqa: PLR0913 - one for each part of the shell, all by name
         self,
         *,
+        loop: asyncio.AbstractEventLoop,
         post: Callable[[Event], None],
         contents: Contents,
         rows: Rows,
         workers: Workers,
         compiling: Compiling,
         records: Records,
+        gates: Gates,
         signer: Signer,
         sockets: Sockets,
         notices: Notices,
         leave: Callable[[int], None],
     ) -> None:
+        self._loop, self._gates = loop, gates
         self._post, self._contents, self._rows = post, contents, rows
         self._workers, self._compiling, self._records = workers, compiling, records
         self._signer, self._sockets, self._notices = signer, sockets, notices
         self._leave = leave
-        self._replies: dict[int, Callable[[Answer], None]] = {}
+        self._replies: dict[int, _Asked] = {}
         self._tickets = 0
+        self._recalled: Stored | None = None
 
-    def ticket(self, reply: Callable[[Answer], None]) -> int:
-        """Return a ticket for a request; its answer goes to ``reply``."""
+    def ticket(self, reply: Callable[[Answer], None], push_id: str = "") -> int:
+        """Return a ticket for a request; its answer goes to ``reply``, under the id of the request."""
         self._tickets += 1
-        self._replies[self._tickets] = reply
+        self._replies[self._tickets] = _Asked(reply, push_id)
         return self._tickets
 
     def attempt(self, effect: Effect, settings: Settings) -> None:
@@ -133,21 +148,27 @@ class Performer:
     def perform(self, effect: Effect, settings: Settings) -> None:  # noqa: C901, PLR0912 - one line for each effect
         """Perform one effect; ``settings`` are those that are in force."""
         match effect:
+            case (
+                effects.Record()
+                | effects.Commit()
+                | effects.Archive()
+                | effects.Burn()
+                | effects.End()
+                | effects.Note()
+                | effects.Pin()
+                | effects.Quarantine()
+                | effects.Release()
+            ):
+                self._keep_record(effect)
             case effects.Look():
                 timeout = settings.supervisor.limits.compile_timeout_seconds
-                self._compiling.look(effect.ticket, effect.hints, timeout, whole=effect.whole, bare=effect.bare)
-            case effects.Record():
-                self._record(effect)
-            case effects.Commit():
-                self._records.commit(effect.version)
-            case effects.Burn():
-                self._records.burn(effect.version, effect.reason)
-            case effects.End():
-                self._records.ended(effect.version, effect.outcome, effect.reason, effect.requester)
-            case effects.Quarantine():
-                self._records.quarantine(effect.digest, effect.reason)
-            case effects.Archive():
-                self._records.archive(effect.version)
+                self._compiling.look(effect.ticket, effect.hints, timeout, whole=effect.whole)
+            case effects.Recall():
+                self._recall(effect, settings.supervisor.limits.compile_timeout_seconds)
+            case effects.Measure():
+                self._post(Measured(self._workers.readings()))
+            case effects.RunGate():
+                self._gates.run(effect, settings.supervisor.external_gate, self._compiling.environment)
             case effects.Complete():
                 self._rows.complete(effect.version)
             case effects.Spawn():
@@ -175,23 +196,73 @@ class Performer:
             case _:
                 assert_never(effect)
 
+    def _keep_record(self, effect: Recordable) -> None:
+        """Perform one effect that reaches the disk."""
+        match effect:
+            case effects.Record():
+                self._record(effect)
+            case effects.Commit():
+                self._records.commit(effect.version)
+            case effects.Archive():
+                self._records.archive(effect.version)
+            case effects.Burn():
+                self._records.burn(effect.version, effect.reason)
+            case effects.End():
+                self._records.ended(effect)
+            case effects.Note():
+                self._records.answered(effect)
+            case effects.Pin():
+                self._records.pin(effect.digest)
+            case effects.Quarantine():
+                self._records.quarantine(effect.digest, effect.reason)
+            case effects.Release():
+                self._records.release(effect)
+            case _:
+                assert_never(effect)
+
     def _record(self, effect: effects.Record) -> None:
         content = self._contents.get(effect.digest).content
         parent = self._records.committed
-        created = datetime.fromtimestamp(clock.wall(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         stored = self._signer.issue(
-            content, version=effect.version, parent=parent, created_at=created, rollback_of=effect.rollback_of
+            content,
+            version=effect.version,
+            parent=parent,
+            created_at=clock.stamp(),
+            rollback_of=self._repeated(effect),
         )
-        change = self._contents.encoded(None if parent is None else parent.content.digest, effect.digest)
-        origin = "rollback" if effect.rollback_of is not None else "directory"
-        self._records.candidate(stored, change, effect.reason, origin, revokes=effect.revokes)
-        if parent is not None:
-            self._notices.tell(says.holds(effect.version, Impact.of(parent.content, content)))
+        before = None if parent is None else parent.content
+        change = self._contents.encoded(None if before is None else before.digest, effect.digest)
+        impact = Impact.of(before or EMPTY, content)
+        self._records.candidate(stored, change, effect, impact.summary)
+        if before is not None:
+            self._notices.tell(says.holds(effect.version, impact))
+
+    def _repeated(self, effect: effects.Record) -> int | None:
+        """Return the version whose content this one repeats: not one that was recalled and had to lose entries."""
+        recalled = self._recalled
+        if recalled is None or recalled.version != effect.rollback_of or recalled.content.digest == effect.digest:
+            return effect.rollback_of
+        return None
+
+    def _recall(self, effect: effects.Recall, timeout_seconds: float) -> None:
+        def loaded(stored: Stored | None, problems: tuple[Problem, ...]) -> None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(judge, stored, problems)
+
+        def judge(stored: Stored | None, problems: tuple[Problem, ...]) -> None:
+            if stored is None:
+                self._post(Recalled(effect.ticket, Version(effect.version or 0), None, problems))
+            else:
+                self._recalled, version = stored, stored.manifest.version
+                self._compiling.recall(effect.ticket, version, stored.content, timeout_seconds)
+
+        self._records.recall(effect.version, loaded)
 
     def _spawn(self, effect: effects.Spawn) -> None:
         settings = self._contents.get(effect.digest).settings
         sockets = self._sockets.newest if effect.fresh else self._sockets.current
-        record = self._workers.spawn(effect, settings, sockets, self._compiling.environment)
+        held = () if effect.trial else sockets
+        record = self._workers.spawn(effect, settings, held, self._compiling.environment)
         if record is not None:
             self._records.spawned(record)
 
@@ -206,19 +277,32 @@ class Performer:
         self._post(Bound())
 
     def _answer(self, ticket: int, outcome: Outcome, slots: int) -> None:
-        reply = self._replies.pop(ticket, None)
-        if reply is None:
+        asked = self._replies.pop(ticket, None)
+        if asked is None:
             return
-        facts = {"version": outcome.version, "workers": outcome.workers, "slots": slots, "held": list(outcome.held)}
+        facts = {
+            "version": outcome.version,
+            "workers": outcome.workers,
+            "slots": slots,
+            "held": list(outcome.held),
+            "numbers": outcome.numbers,
+            "push_id": asked.push_id,
+        }
         problems = tuple(str(problem) for problem in outcome.problems)
-        reply(Ended(outcome.exit_code, outcome.word, outcome.text, problems, canonical.encode(facts)))
+        asked.reply(Ended(outcome.exit_code, outcome.word, outcome.text, problems, canonical.encode(facts)))
 
 
-def _failure(effect: Effect, reason: str) -> Event | None:
+def _failure(effect: Effect, reason: str) -> Event | None:  # noqa: PLR0911 - one line for each effect
     """Return the event by which the fleet learns that an effect has failed; None where it doesn't wait for it."""
     match effect:
         case effects.Look():
             return LookFailed(effect.ticket, reason)
+        case effects.Recall():
+            return Recalled(effect.ticket, Version(effect.version or 0), None, (_mistake(reason),))
+        case effects.RunGate():
+            return GateEnded(effect.version, passed=False, reason=reason)
+        case effects.Measure():
+            return Measured({})
         case effects.Record() | effects.Commit():
             return RecordFailed(effect.version, reason)
         case effects.Archive():
@@ -229,6 +313,10 @@ def _failure(effect: Effect, reason: str) -> Event | None:
             return BindFailed(reason)
         case _:
             return None
+
+
+def _mistake(reason: str) -> Problem:
+    return Problem(".", 0, "", "internal", reason)
 
 
 def _place(error: BaseException) -> str:

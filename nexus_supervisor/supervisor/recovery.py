@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from nexus_supervisor.core import delta as deltas
 from nexus_supervisor.core.content import EMPTY, Content, Delta
-from nexus_supervisor.core.ledger import Ledger, Past
 from nexus_supervisor.core.notices import Notice
-from nexus_supervisor.core.records import Candidate, Record
+from nexus_supervisor.core.past import Past
+from nexus_supervisor.core.records import Answered, Candidate, Record
 from nexus_supervisor.core.trust import Distrust, Trust
 from nexus_supervisor.errors import DamageError, ProtocolError
 from nexus_supervisor.supervisor.archive import Archive, Stored
@@ -25,6 +25,7 @@ from nexus_supervisor.supervisor.archive import Archive, Stored
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from nexus_supervisor.core.ledger import Ledger
     from nexus_supervisor.core.manifest import Manifest
     from nexus_supervisor.supervisor.journal import Tail
 
@@ -41,7 +42,8 @@ class Recovered:
 
     ``committed`` is the newest intact committed version and ``previous`` the newest one before it with other content.
     ``highest`` is the highest number found anywhere; the next is one more. ``incarnations`` gives the last one of each
-    slot. ``alarms`` is what people have to be told.
+    slot. ``alarms`` is what people have to be told, ``history`` what became of the versions, ``answered`` how requests
+    ended, by their ids, oldest first.
     """
 
     committed: Stored | None
@@ -52,6 +54,7 @@ class Recovered:
     incarnations: Mapping[str, int]
     alarms: tuple[Notice, ...]
     history: tuple[Past, ...]
+    answered: Mapping[str, Answered]
 
 
 @dataclass(frozen=True, slots=True)

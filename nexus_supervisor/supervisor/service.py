@@ -19,21 +19,26 @@ from nexus_supervisor.core.control import (
     PushRequest,
     Request,
     RestartRequest,
+    RollbackRequest,
     StatusReport,
     StatusRequest,
+    SteerRequest,
     StopRequest,
 )
-from nexus_supervisor.core.events import Elapsed, Event, PushAsked, RestartAsked, StopAsked, Touched
+from nexus_supervisor.core.events import Elapsed, Event, StopAsked, Touched
 from nexus_supervisor.core.fleet import Fleet
 from nexus_supervisor.supervisor import clock
+from nexus_supervisor.supervisor.asking import asks
 from nexus_supervisor.supervisor.control_server import ControlServer, Reply, Requester
+from nexus_supervisor.supervisor.gates import Gates
 from nexus_supervisor.supervisor.listeners import bound
 from nexus_supervisor.supervisor.mailbox import Mailbox
-from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing
-from nexus_supervisor.supervisor.perform import Notices, Performer, Sockets, listening
+from nexus_supervisor.supervisor.output import NoticeLog, NoticeRing, Notices
+from nexus_supervisor.supervisor.perform import Performer, Sockets, listening
 from nexus_supervisor.supervisor.records import Records
 from nexus_supervisor.supervisor.rows import Rows
 from nexus_supervisor.supervisor.start import Beginning, begin
+from nexus_supervisor.supervisor.store import Retention
 from nexus_supervisor.supervisor.watcher import Watcher
 from nexus_supervisor.supervisor.workers import Identity, Workers
 
@@ -76,6 +81,7 @@ class Service:
             jitter=lambda: random.uniform(0.5, 1.5),  # noqa: S311 - spreads load, hides nothing
             incarnations=beginning.store.recovered.incarnations,
             fallback=beginning.fallback,
+            answered=beginning.answered,
         )
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: Watcher | None = None
@@ -109,11 +115,10 @@ class Service:
         match request:
             case StatusRequest():
                 reply(StatusReport(canonical.encode(self._status())))
-            case PushRequest():
-                ticket, retired = self._performer.ticket(reply), request.wait == "retired"
-                self._mailbox.post(PushAsked(ticket, request.reason, who, request.expect, until_retired=retired))
-            case RestartRequest():
-                self._mailbox.post(RestartAsked(self._performer.ticket(reply), request.reason, who, now=request.now))
+            case PushRequest() | RestartRequest() | RollbackRequest() | SteerRequest():
+                asked = asks(request)
+                ticket = self._performer.ticket(reply, asked.push_id)
+                self._mailbox.post(asked.event(ticket, who))
             case StopRequest():
                 reply(Ended(0, "ACCEPTED", "The supervisor is stopping.", (), canonical.encode({})))
                 self._mailbox.post(StopAsked(who, now=request.now))
@@ -172,20 +177,24 @@ class Service:
         release(rows.close)
         records = Records(beginning.store, self._mailbox.post, self._tell_from_thread)
         release(records.close)
+        gates = Gates(self._loop, self._directory, self._mailbox.post)
+        release(gates.close)
         release(beginning.compiling.close)
         identity = Identity(
             str(self._directory), beginning.signer.trust.audience, beginning.signer.trust.public_key, beginning.pepper
         )
         workers = Workers(self._loop, identity, beginning.contents, rows, self._mailbox.post, self._notices.tell)
         release(workers.close)
-        self._workers, self._sockets = workers, sockets
+        self._workers, self._sockets, self._records = workers, sockets, records
         self._performer = Performer(
+            loop=self._loop,
             post=self._mailbox.post,
             contents=beginning.contents,
             rows=rows,
             workers=workers,
             compiling=beginning.compiling,
             records=records,
+            gates=gates,
             signer=beginning.signer,
             sockets=sockets,
             notices=self._notices,
@@ -218,7 +227,8 @@ class Service:
         self._notices.tell(listening(tuple(one.address for one in self._sockets.current)))
         beginning.verdicts.to = self._mailbox.post
         self._watch()
-        self._perform(self._fleet.begin(beginning.candidate, beginning.problems, clock.monotonic()))
+        now = clock.monotonic()
+        self._perform(self._fleet.begin(beginning.candidate, beginning.problems, now, rest=beginning.rest))
         self._mailbox.post(Touched(None, urgent=False))
 
     # --- settings and the watcher --------------------------------------------------------------------------------
@@ -227,6 +237,8 @@ class Service:
         """Follow settings that are in force from now on."""
         before, self._settings = self._settings, self._fleet.board.settings
         self._log.show(self._settings.daemon.log_level, self._settings.daemon.log_format)
+        if before.supervisor.limits != self._settings.supervisor.limits:
+            self._records.keep(Retention.of(self._settings.supervisor.limits))
         if before.supervisor.sections != self._settings.supervisor.sections:
             self._stop_watching()
             self._watch()
@@ -274,7 +286,7 @@ class Service:
             figures=self._workers.figures(),
             security=self._notices.security,
         )
-        return status.document(self._fleet.board, around)
+        return status.document(self._fleet.board, self._fleet.trying.process, around)
 
 
 def _is_text(name: str) -> bool:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.compilation import Begin
-from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, LookFailed
+from nexus_supervisor.core.content import Digest, Version
+from nexus_supervisor.core.effects import Outcome
+from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, LookFailed, Recalled
 from nexus_supervisor.core.history import Committed, History
+from nexus_supervisor.core.past import facts_of
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.settings import Settings, parse
 from nexus_supervisor.core.trust import Trust
+from nexus_supervisor.core.waves import Kind
 from nexus_supervisor.errors import RejectedError
 from nexus_supervisor.supervisor import keys
 from nexus_supervisor.supervisor.child import environment
@@ -27,14 +33,18 @@ from nexus_supervisor.supervisor.signing import Signer
 from nexus_supervisor.supervisor.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
+    from nexus_supervisor.core.records import Answered
+    from nexus_supervisor.core.shape import Shape
     from nexus_supervisor.supervisor.archive import Stored
+    from nexus_supervisor.supervisor.recovery import Recovered
 
 __all__ = ["Beginning", "Listening", "begin"]
 
 _FIRST_TICKET = 0
+"""Of the looks of a start; the fleet counts its own from 1."""
 
 
 class Listening:
@@ -51,11 +61,16 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Hold what a start knows: the settings to begin with, what the directory holds or why not, and the parts."""
+    """Hold what a start knows: the settings to begin with, what the directory holds or why not, and the parts.
+
+    ``rest`` is the committed content less the entries that no file has any more, None where none is gone, or where what
+    remains can't run. ``answered`` is how earlier requests ended, by their ids.
+    """
 
     settings: Settings
     fallback: Settings | None
     candidate: Candidate | None
+    rest: Candidate | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     contents: Contents
@@ -64,6 +79,7 @@ class Beginning:
     signer: Signer
     store: Store
     history: History
+    answered: Mapping[str, tuple[str, Outcome]]
     pepper: bytes
 
     def __repr__(self) -> str:
@@ -80,26 +96,28 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
     compiling = Compiling(loop, told, environment(os.environ, ()) | _references(), contents, verdicts)
     unread = parse({}, overrides, cpu_count=1).settings  # as long as no file of the directory is known
     try:
-        verdict = await _first_look(loop, compiling, verdicts, unread)
+        verdict = await _look(loop, compiling, verdicts, unread, whole=True)
         candidate, problems = _candidate(verdict), _problems(verdict)
         settings = candidate.settings if candidate is not None else unread
         signer, store = _open(directory, settings, allow_unsigned=allow_unsigned)
-        committed, quarantined = store.recovered.committed, store.recovered.quarantined
+        committed, history, rest = store.recovered.committed, _history(store), None
         if committed is None:
             _refuse_nothing(directory, candidate, problems)
         elif candidate is None or candidate.digest != committed.content.digest:
             kept = contents.put(committed.content, None)
             missing = await _resolve(loop, compiling, contents, committed, kept.settings)
-            if candidate is None or candidate.digest in quarantined:
+            if not isinstance(verdict, LookFailed) and not missing:
+                rest = _rest(await _look(loop, compiling, verdicts, settings, whole=False), committed)
+            if candidate is None or candidate.digest in history.quarantined or candidate.wanted == history.pinned:
                 _refuse_missing(committed, problems, missing)
-                settings = kept.settings
+                settings = kept.settings if rest is None else rest.settings
         fallback = None if committed is None else contents.get(committed.content.digest).settings
-        history = _history(store)
         warnings = verdict.warnings if isinstance(verdict, CandidateSeen) else ()
         return Beginning(
             settings,
             fallback,
             candidate,
+            rest,
             problems,
             warnings,
             contents,
@@ -108,6 +126,7 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
             signer,
             store,
             history,
+            {push_id: (answered.verb, _outcome(answered)) for push_id, answered in store.recovered.answered.items()},
             pepper,
         )
     except BaseException:
@@ -134,13 +153,30 @@ def _references() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("NEXUS_") and "__" not in name}
 
 
-async def _first_look(
-    loop: asyncio.AbstractEventLoop, compiling: Compiling, verdicts: Listening, settings: Settings
+async def _look(
+    loop: asyncio.AbstractEventLoop, compiling: Compiling, verdicts: Listening, settings: Settings, *, whole: bool
 ) -> Verdict:
-    first: asyncio.Future[Verdict] = loop.create_future()
-    verdicts.to = first.set_result
-    compiling.look(_FIRST_TICKET, None, settings.supervisor.limits.compile_timeout_seconds, whole=True)
-    return await first
+    answer: asyncio.Future[Verdict] = loop.create_future()
+    verdicts.to = answer.set_result
+    compiling.look(_FIRST_TICKET, None, settings.supervisor.limits.compile_timeout_seconds, whole=whole)
+    return await answer
+
+
+def _rest(verdict: Verdict, committed: Stored) -> Candidate | None:
+    """Return what remains of the committed content by a verdict that was reached against it."""
+    match verdict:
+        case CandidateSeen(candidate=seen) if seen.revoked is not None and seen.revoked_settings is not None:
+            return _remaining(seen.revoked, seen.gone, seen.revoked_settings, seen.revoked_shape, committed)
+        case CandidateRefused(revoked=revoked, settings=settings) if revoked is not None and settings is not None:
+            return _remaining(revoked, verdict.gone, settings, verdict.shape, committed)
+        case _:
+            return None
+
+
+def _remaining(
+    revoked: Digest, gone: tuple[str, ...], settings: Settings, shape: Shape, committed: Stored
+) -> Candidate:
+    return Candidate(revoked, revoked, committed.content.digest, (), (), gone, settings, shape)
 
 
 async def _resolve(
@@ -166,6 +202,8 @@ def _open(directory: Path, settings: Settings, *, allow_unsigned: bool) -> tuple
         Trust(audience, signer.trust.public_key),
         kept_versions=limits.kept_versions,
         journal_limit_bytes=limits.journal_max_bytes,
+        kept_days=limits.kept_days,
+        kept_history=limits.kept_history,
     )
     if held is None and store.holds_signatures and not allow_unsigned:
         store.close()
@@ -183,7 +221,31 @@ def _history(store: Store) -> History:
         None if one is None else Committed(one.manifest.version, one.content.digest)
         for one in (recovered.committed, recovered.previous)
     )
-    return History(recovered.highest, committed, previous, recovered.quarantined)
+    pinned = None if recovered.pinned is None else Digest(recovered.pinned)
+    return History(recovered.highest, committed, previous, recovered.quarantined, pinned, _proving(recovered))
+
+
+def _proving(recovered: Recovered) -> float | None:
+    """Return for how long the committed version has been live, where it is no way back and no revocation."""
+    version = None if recovered.committed is None else recovered.committed.manifest.version
+    past = next((one for one in recovered.history if one.version == version), None)
+    if past is None or past.kind not in (Kind.BOOT, Kind.PUSH, Kind.RESTART):
+        return None
+    return max(0.0, time.time() - (past.ended_at or past.at))
+
+
+def _outcome(answered: Answered) -> Outcome:
+    """Return a remembered answer as it was given."""
+    return Outcome(
+        answered.exit_code,
+        answered.outcome,
+        answered.text,
+        answered.problems,
+        Version(answered.version) if answered.version else None,
+        answered.workers,
+        answered.held,
+        facts_of(answered.numbers),
+    )
 
 
 def _candidate(verdict: Verdict) -> Candidate | None:
@@ -196,5 +258,5 @@ def _problems(verdict: Verdict) -> tuple[Problem, ...]:
             return verdict.problems
         case LookFailed():
             return (Problem(".", 0, "", "internal", verdict.reason),)
-        case CandidateSeen():
+        case CandidateSeen() | Recalled():
             return ()

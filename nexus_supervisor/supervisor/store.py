@@ -1,10 +1,11 @@
 """The store: everything about versions that outlives the supervisor.
 
-Decided here: how journal and version directories are kept in step, and when the journal is made shorter. Not decided
-here: the order of a rollout (``core/fleet.py``), what a record or a directory looks like (``journal.py``,
-``archive.py``) and what a start may use (``recovery.py``).
+Decided here: how journal and version directories are kept in step, when the journal is made shorter, and what is kept
+for how long. Not decided here: the order of a rollout (``core/fleet.py``), what a record or a directory looks like
+(``journal.py``, ``archive.py``) and what a start may use (``recovery.py``).
 
-``record`` belongs to one thread and ``archive`` to one other; what they share is one tuple, replaced as a whole.
+``record`` belongs to one thread, ``archive`` and ``recall`` to one other; what they share are two tuples, each replaced
+as a whole.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nexus_supervisor.core import delta as deltas
-from nexus_supervisor.core.ledger import Ledger
+from nexus_supervisor.core.ledger import MAX_PAST, Ledger
 from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.past import Past
 from nexus_supervisor.core.records import Burnt, Candidate, Committed, Record
 from nexus_supervisor.core.trust import MAX_VERSION_STEP
-from nexus_supervisor.errors import DirectoryError
-from nexus_supervisor.supervisor.archive import Archive, Stored
+from nexus_supervisor.errors import DirectoryError, RejectedError
+from nexus_supervisor.supervisor import clock
+from nexus_supervisor.supervisor.archive import Archive, Stored, listed
 from nexus_supervisor.supervisor.journal import Journal, JournalError, Opened
 from nexus_supervisor.supervisor.recovery import Found, Recovered, Recovery, tail_notice
 
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nexus_supervisor.core.content import Content
+    from nexus_supervisor.core.options import LimitSettings
     from nexus_supervisor.core.trust import Trust
 
-__all__ = ["Recovered", "Store", "Stored"]
+__all__ = ["Recovered", "Retention", "Store", "Stored"]
 
 _STATE: Final = "state"
+_DAY_SECONDS: Final = 86_400.0
 _FARTHEST: Final = MAX_VERSION_STEP // 2
 
 
@@ -50,22 +55,47 @@ class Kept(NamedTuple):
         return Kept(stored, self.previous if same else self.committed)
 
 
+class Retention(NamedTuple):
+    """Say how much is kept: versions in compiled/, by number and by age (0: any), history, and journal."""
+
+    versions: int
+    days: float
+    history: int
+    journal_bytes: int
+
+    @classmethod
+    def of(cls, limits: LimitSettings) -> Retention:
+        """Return what settings ask for."""
+        return cls(limits.kept_versions, limits.kept_days, limits.kept_history, limits.journal_max_bytes)
+
+    def oldest(self, now: float) -> float:
+        """Return the time before which a version is too old, in unix seconds like ``now``."""
+        return now - self.days * _DAY_SECONDS if self.days else 0.0
+
+
 class Store:
     """Keep the versions of one directory; open it under the directory's lock."""
 
-    def __init__(
-        self, opened: Opened, archive: Archive, trust: Trust, *, kept_versions: int, journal_limit_bytes: int
-    ) -> None:
+    def __init__(self, opened: Opened, archive: Archive, trust: Trust, retention: Retention) -> None:
         self._journal, self._archive, self._trust = opened.journal, archive, trust
-        self._ledger = Ledger(opened.records)
-        self._kept_versions = max(2, kept_versions)
-        self._limit = self._compact_at = journal_limit_bytes
+        self._ledger = Ledger(opened.records, retention.history)
+        self._retention = retention
+        self._compact_at = retention.journal_bytes
         self.holds_signatures = archive.signed() or _any_signed(opened.records)
         self.recovered = self._recover(opened)
         self._kept = Kept(self.recovered.committed, self.recovered.previous)
 
     @classmethod
-    def open(cls, directory: Path, trust: Trust, *, kept_versions: int, journal_limit_bytes: int) -> Store:
+    def open(
+        cls,
+        directory: Path,
+        trust: Trust,
+        *,
+        kept_versions: int,
+        journal_limit_bytes: int,
+        kept_days: float = 0.0,
+        kept_history: int = MAX_PAST,
+    ) -> Store:
         """Open or create ``compiled/`` and ``state/`` and recover what they hold.
 
         Raise DirectoryError or JournalError where they can't be used. Damage that can be lived with is an alarm in
@@ -82,10 +112,16 @@ class Store:
             raise DirectoryError(message) from error
         opened = Journal.open(state)
         try:
-            return cls(opened, archive, trust, kept_versions=kept_versions, journal_limit_bytes=journal_limit_bytes)
+            return cls(opened, archive, trust, Retention(kept_versions, kept_days, kept_history, journal_limit_bytes))
         except BaseException:
             opened.journal.close()
             raise
+
+    def keep(self, retention: Retention) -> None:
+        """Keep so much from the next record and the next version on; called in the thread of ``record``."""
+        self._retention = retention
+        self._compact_at = retention.journal_bytes
+        self._ledger.keep(retention.history)
 
     def record(self, record: Record, *, durable: bool, reserve: bool = True) -> tuple[Notice, ...]:
         """Append one record, on the disk when this returns if ``durable``; return what people have to be told.
@@ -106,11 +142,30 @@ class Store:
         if kept.committed is stored:
             self._archive.point(stored.version)
         self._kept = kept
-        self._archive.prune(self._kept_versions, frozenset(one.version for one in kept if one is not None))
+        always = frozenset(one.version for one in kept if one is not None)
+        self._archive.prune(self._retention.versions, self._retention.oldest(clock.wall()), always)
 
     def load(self, version: int) -> Stored:
         """Return one version from its directory, every byte of it checked; raise DamageError otherwise."""
         return self._archive.load(version, self._trust.read)
+
+    def recall(self, version: int | None) -> Stored:
+        """Return an older version; None: the newest before the committed one that has other content.
+
+        Raise RejectedError where there is none, DamageError where its directory doesn't verify.
+        """
+        if version is None:
+            if (previous := self._kept.previous) is None:
+                message = "no version with other content was committed before: there is nothing to go back to"
+                raise RejectedError(message)
+            version = previous.version
+        kept = self._archive.versions()
+        if version not in kept:
+            message = (
+                f"version {version} can't be used: compiled/ keeps {f'only {listed(kept)}' if kept else 'none yet'}"
+            )
+            raise RejectedError(message)
+        return self.load(version)
 
     def close(self) -> None:
         """Close the journal; a second time does nothing."""
@@ -139,6 +194,7 @@ class Store:
             incarnations={slot: spawned.incarnation for slot, spawned in self._ledger.spawned.items()},
             alarms=tuple(recovery.alarms),
             history=self._ledger.history,
+            answered=dict(self._ledger.answered),
         )
 
     def _highest(self, opened: Opened, found: list[Found]) -> int:
@@ -200,21 +256,33 @@ class Store:
             self._journal.rewrite(self._essence(kept))
         except JournalError as error:
             yield Notice("journal_failed", "warning", f"The journal stays long: {error}.", {"file": "state/journal"})
-        self._compact_at = max(self._limit, 2 * self._journal.size)
+        self._compact_at = max(self._retention.journal_bytes, 2 * self._journal.size)
 
     def _essence(self, kept: Kept) -> Iterator[Record]:
+        """Yield what a shorter journal holds: the sum, the history, and the versions that are kept."""
         yield self._ledger.checkpoint(self._journal.chain)
+        yield from self._ledger.memories()
         base: Content | None = None
-        past = {one.version: one for one in self._ledger.history}
         for stored in (kept.previous, kept.committed):
             if stored is not None:
-                known = past.get(stored.version)
-                reason, origin = (known.reason, known.origin) if known else ("", "")
-                delta = deltas.encode(stored.content.delta_from(base))
-                yield Candidate(stored.version, stored.manifest_bytes, stored.signature, delta, reason, origin)
+                yield self._candidate(stored, base)
                 yield Committed(stored.version)
                 base = stored.content
-        yield from self._ledger.spawned.values()
+
+    def _candidate(self, stored: Stored, base: Content | None) -> Candidate:
+        known = self._ledger.past(stored.version) or Past(stored.version)
+        return Candidate(
+            stored.version,
+            stored.manifest_bytes,
+            stored.signature,
+            deltas.encode(stored.content.delta_from(base)),
+            known.reason,
+            known.origin,
+            known.kind,
+            known.requester,
+            known.changes,
+            known.at,
+        )
 
 
 def _kept(found: list[Found]) -> Kept:

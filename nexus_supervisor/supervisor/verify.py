@@ -31,7 +31,6 @@ __all__ = ["Report", "read_by", "signers", "verify"]
 
 _STATE: Final = "state"
 _JOURNAL: Final = f"{_STATE}/{journal.FILE}"
-_MAX_JOURNAL_BYTES: Final = 8 << 30
 _READS: Final = 20
 _PAUSE_SECONDS: Final = 0.01
 
@@ -193,12 +192,12 @@ class _Inspection:
 def _read_journal(directory: Path) -> chain.Scan:
     """Return the journal's records; an end that is incomplete may be in the act of being written, so read again."""
     with durable.directory(directory / _STATE) as state:
-        scan = chain.scan(durable.read(state, journal.FILE, _MAX_JOURNAL_BYTES))
+        scan = chain.scan(durable.read(state, journal.FILE, journal.MAX_BYTES))
         for _ in range(_READS):
             if scan.damage != chain.INCOMPLETE:
                 break
             time.sleep(_PAUSE_SECONDS)
-            scan = chain.scan(durable.read(state, journal.FILE, _MAX_JOURNAL_BYTES))
+            scan = chain.scan(durable.read(state, journal.FILE, journal.MAX_BYTES))
     return scan
 
 

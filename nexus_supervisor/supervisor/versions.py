@@ -10,15 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.errors import DamageError, UsageError
-from nexus_supervisor.supervisor.archive import Archive
+from nexus_supervisor.supervisor.archive import Archive, listed
 from nexus_supervisor.supervisor.verify import read_by, signers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from nexus_supervisor.core.content import Content
+    from nexus_supervisor.supervisor.archive import Stored
 
-__all__ = ["committed_version", "content_of"]
+__all__ = ["committed_version", "content_of", "stored_version"]
 
 
 def committed_version(directory: Path) -> int | None:
@@ -31,23 +32,17 @@ def committed_version(directory: Path) -> int | None:
     return version
 
 
-def content_of(directory: Path, version: int) -> Content:
-    """Return the content of a version that is kept; raise UsageError for another one, DamageError for a damaged one."""
+def stored_version(directory: Path, version: int) -> Stored:
+    """Return a version that is kept; raise UsageError for another one, DamageError for a damaged one."""
     archive = Archive(directory)
     kept = archive.versions()
     if version not in kept:
-        there = f"there are {_listed(kept)}" if kept else "there is none yet"
+        there = f"there are {listed(kept)}" if kept else "there is none yet"
         message = f"compiled/ has no version {version}: {there}"
         raise UsageError(message)
-    return archive.load(version, partial(read_by, signers(directory, None))).content
+    return archive.load(version, partial(read_by, signers(directory, None)))
 
 
-def _listed(versions: tuple[int, ...]) -> str:
-    """Return numbers as people list them, runs of them shortened: ``3, 5 to 8``."""
-    runs: list[list[int]] = []
-    for version in versions:
-        if runs and version == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], version]
-        else:
-            runs.append([version])
-    return ", ".join(" to ".join(map(str, run)) for run in runs)
+def content_of(directory: Path, version: int) -> Content:
+    """Return the content of a version that is kept; raise UsageError or DamageError as ``stored_version`` does."""
+    return stored_version(directory, version).content
