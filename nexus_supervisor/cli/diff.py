@@ -25,10 +25,9 @@ from nexus_supervisor.core.settings import Needs, overrides_from_environment
 from nexus_supervisor.errors import RejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from nexus_supervisor.core.changes import Pattern
+    from nexus_supervisor.compiler.describe import Marked
     from nexus_supervisor.core.comparison import Difference
 
 __all__ = ["diff"]
@@ -66,7 +65,8 @@ def diff(directory: Path, *, a: int | None, b: int | None, as_json: bool) -> Non
         if as_json:
             terminal.show_json(_document(before, None, (), refused.problems))
         raise
-    found = compare(before.content, after.content, _fields(directory, before.content, after.content))
+    marks = _marked(directory, before.content, after.content)
+    found = compare(before.content, after.content, marks.restart, marks.wide)
     if as_json:
         terminal.show_json(_document(before, after, found))
         return
@@ -112,9 +112,9 @@ def _wanted(directory: Path) -> _Side:
     return _Side(f"what {directory} holds", None, content)
 
 
-def _fields(directory: Path, before: Content, after: Content) -> Mapping[str, tuple[Pattern, ...]]:
-    """Return the restart-required fields of the live sections that differ; models are imported only for those."""
-    from nexus_supervisor.compiler.describe import restart_fields
+def _marked(directory: Path, before: Content, after: Content) -> Marked:
+    """Return the marked fields of the sections that differ; models are imported only for those."""
+    from nexus_supervisor.compiler.describe import Marked, marked
     from nexus_supervisor.supervisor.contents import settings_of
 
     models = {
@@ -123,11 +123,12 @@ def _fields(directory: Path, before: Content, after: Content) -> Mapping[str, tu
         if spec.model and spec.name in before.sections and before.sections[spec.name].root != _root(after, spec.name)
     }
     if not models:
-        return {}
-    fields, unknown = restart_fields(directory, models)
-    for section, why in unknown.items():
-        terminal.say(f"note: which fields of {section} need a restart is not known: {why}", err=True)
-    return fields
+        return Marked({}, {}, {})
+    found = marked(directory, models)
+    for section, why in found.unknown.items():
+        text = f"note: which fields of {section} need a restart or were widened is not known: {why}"
+        terminal.say(text, err=True)
+    return found
 
 
 def _root(content: Content, section: str) -> str | None:
@@ -149,6 +150,7 @@ def _document(
                 "field": ".".join(one.path) or None,
                 "change": one.kind,
                 "needs": one.needs,
+                "widened": one.widened,
                 "before": one.before,
                 "after": one.after,
             }
@@ -163,7 +165,7 @@ def _named(side: _Side) -> dict[str, Any]:
 
 
 def _line(one: Difference) -> str:
-    return f"{_SIGNS[one.kind]} {one.key}{_values(one)}  ({_NEEDS[one.needs]})"
+    return f"{_SIGNS[one.kind]} {one.key}{_values(one)}  ({_NEEDS[one.needs]}{', widened' if one.widened else ''})"
 
 
 def _values(one: Difference) -> str:
@@ -187,4 +189,5 @@ def _summary(found: tuple[Difference, ...]) -> str:
         return "no difference"
     counts = Counter(one.needs for one in found)
     each = ", ".join(f"{count} {(_NEEDS if count == 1 else _NEED)[kind]}" for kind in _NEEDS if (count := counts[kind]))
-    return f"{len(found)} difference{'s' if len(found) > 1 else ''}: {each}"
+    wide = sum(one.widened for one in found)
+    return f"{len(found)} difference{'s' if len(found) > 1 else ''}: {each}{f'; {wide} widened' if wide else ''}"

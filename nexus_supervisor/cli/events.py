@@ -11,7 +11,7 @@ import click
 
 from nexus_supervisor.cli import terminal
 from nexus_supervisor.cli.options import with_directory
-from nexus_supervisor.cli.render import moment
+from nexus_supervisor.cli.words import moment
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.core import canonical
 

@@ -2,24 +2,40 @@
 
 Decided here: which facts are shown, in which words, order and columns. Not decided here: colors and where it goes
 (``terminal.py``), and what the facts are (the supervisor). A fact that a supervisor of another version leaves out is
-shown as a dash, never as an error. Tables fit 80 columns as long as names and numbers are of ordinary length.
+shown as a dash, never as an error. The table of ``status``
+fits 80 columns as long as names and numbers are of ordinary length; that of ``workers`` says more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from nexus_supervisor.cli.escape import escaped
+from nexus_supervisor.cli.words import (
+    UNKNOWN,
+    age,
+    ago,
+    duration,
+    figures,
+    items,
+    names,
+    short_age,
+    short_digest,
+    size,
+    span,
+    text_of,
+    unix_time,
+)
 
-__all__ = ["Cell", "Page", "aligned", "duration", "moment", "plain", "status_page", "workers_page"]
+__all__ = ["Cell", "Page", "aligned", "plain", "status_page", "workers_page"]
 
 SHOWN_ERRORS = 10
 SHOWN_SECURITY = 3
-UNKNOWN = "-"
+SHOWN_QUARANTINED = 3
+SHOWN_DIGEST = 12
 
 _GAP = "  "
 _TONES = {
@@ -35,9 +51,8 @@ _TONES = {
     "failed": "bad",
 }
 _COLUMNS = ("SLOT", "PID", "INC", "STATE", "VERSION", "AGE", "REQUESTS", "ERRORS", "RSS")
-_OLDEST = "OLDEST"
+_DIGEST, _SERVED, _OLDEST = "DIGEST", "SERVED", "OLDEST"
 _LEFT = frozenset({"SLOT", "STATE"})
-_SPANS = (86_400, "d", "d"), (3600, "h", "h"), (60, "min", "m"), (1, "s", "s")
 _NUMBER = re.compile(r"-([0-9]{1,9})\Z", re.ASCII)
 
 
@@ -65,27 +80,30 @@ def status_page(status: Mapping[str, Any], now: float, invocation: Callable[[str
     ``invocation`` returns the command line that runs a command on the same directory.
     """
     facts = (
-        ("version", Cell(f"{_text(status.get('version'))} ({_short(status.get('digest'))})")),
+        ("version", Cell(f"{text_of(status.get('version'))} ({short_digest(status.get('digest'))})")),
         ("state", _word(status.get("state"))),
         *_security(status.get("security"), now),
         ("daemon", Cell(_daemon(status))),
-        ("listening", Cell(_names(status.get("addresses")))),
+        ("listening", Cell(names(status.get("addresses")))),
         ("uptime", Cell(duration(status.get("uptime_seconds")))),
         ("signing", _word(status.get("signing"))),
-        ("isolation", Cell(_text(status.get("isolation")))),
-        ("rollout", _rollout(status.get("rollout"))),
+        ("isolation", Cell(text_of(status.get("isolation")))),
+        *_rollout(status.get("rollout"), now),
+        *_trial(status.get("trial")),
         ("pending restart", _pending(status.get("pending_restart"), now, invocation)),
         ("drift", _drift(status.get("drift"), now)),
+        *_pinned(status.get("pinned")),
         *_rejection(status.get("last_rejection"), status.get("drift"), now),
+        *_quarantined(status.get("quarantined")),
         ("watch", _watch(status.get("watch"))),
-        ("not used yet", Cell(_names(status.get("settings_unread")))),
+        *((("not used yet", Cell(names(unread))),) if (unread := items(status.get("settings_unread"))) else ()),
     )
     return _with_workers(facts, status, now)
 
 
 def workers_page(status: Mapping[str, Any], now: float) -> Page:
-    """Return the page of the workers alone."""
-    return _with_workers((), status, now)
+    """Return the page of the workers alone, with what each runs and how many requests it has served on that."""
+    return _with_workers((), status, now, wide=True)
 
 
 def plain(page: Page) -> str:
@@ -112,29 +130,22 @@ def aligned(page: Page) -> list[tuple[Cell, ...]]:
     ]
 
 
-def duration(seconds: object) -> str:
-    """Return a number of seconds in the two largest units that apply."""
-    parts = _parts(seconds)
-    return UNKNOWN if parts is None else " ".join(f"{number} {unit}" for number, unit, _ in parts)
-
-
-def moment(at: object) -> str:
-    """Return unix time in seconds as UTC text."""
-    if not isinstance(at, (int, float)):
-        return _text(at)
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def _with_workers(facts: tuple[tuple[str, Cell], ...], status: Mapping[str, Any], now: float) -> Page:
-    workers = sorted((one for one in _list(status.get("workers")) if isinstance(one, Mapping)), key=_place)
-    columns = (*_COLUMNS, _OLDEST) if any(map(_uses_older, workers)) else _COLUMNS
-    rows = tuple(_row(worker, now)[: len(columns)] for worker in workers)
+def _with_workers(
+    facts: tuple[tuple[str, Cell], ...], status: Mapping[str, Any], now: float, *, wide: bool = False
+) -> Page:
+    workers = sorted((one for one in items(status.get("workers")) if isinstance(one, Mapping)), key=_place)
+    columns = list(_COLUMNS)
+    if wide and any(worker.get("digest") for worker in workers):
+        columns += [_DIGEST, _SERVED]
+    if any(map(_uses_older, workers)):
+        columns.append(_OLDEST)
+    rows = tuple(tuple(_row(worker, now)[column] for column in columns) for worker in workers)
     notes = [_last_exit(worker) for worker in workers if worker.get("last_exit")]
     notes += [_lingering(worker) for worker in workers if worker.get("lingering_snapshots")]
-    return Page(facts, columns, rows, tuple(notes))
+    return Page(facts, tuple(columns), rows, tuple(notes))
 
 
 def _place(worker: Mapping[str, Any]) -> tuple[int, str, int]:
@@ -144,28 +155,31 @@ def _place(worker: Mapping[str, Any]) -> tuple[int, str, int]:
     return int(numbered[1]) if numbered else -1, slot, incarnation if isinstance(incarnation, int) else 0
 
 
-def _row(worker: Mapping[str, Any], now: float) -> tuple[Cell, ...]:
+def _row(worker: Mapping[str, Any], now: float) -> dict[str, Cell]:
+    """Return the cells of a worker by column."""
     errors = worker.get("errors")
-    return (
-        Cell(_text(worker.get("slot"))),
-        Cell(_text(worker.get("pid"))),
-        Cell(_text(worker.get("incarnation"))),
-        _word(worker.get("state")),
-        Cell(_text(worker.get("version"))),
-        Cell(_age(worker.get("active_since"), now)),
-        Cell(_text(worker.get("requests"))),
-        Cell(_text(errors), "bad" if errors else ""),
-        Cell(_size(worker.get("rss_bytes"))),
-        _oldest(worker),
-    )
+    return {
+        "SLOT": Cell(text_of(worker.get("slot"))),
+        "PID": Cell(text_of(worker.get("pid"))),
+        "INC": Cell(text_of(worker.get("incarnation"))),
+        "STATE": _word(worker.get("state")),
+        "VERSION": Cell(text_of(worker.get("version"))),
+        "AGE": Cell(age(worker.get("active_since"), now)),
+        "REQUESTS": Cell(text_of(worker.get("requests"))),
+        "ERRORS": Cell(text_of(errors), "bad" if errors else ""),
+        "RSS": Cell(size(worker.get("rss_bytes"))),
+        _DIGEST: Cell(text_of(worker.get("digest"))[:SHOWN_DIGEST]),
+        _SERVED: Cell(text_of(worker.get("version_requests"))),
+        _OLDEST: _oldest(worker),
+    }
 
 
 def _oldest(worker: Mapping[str, Any]) -> Cell:
     """Show the oldest version in use, and where a newer one took its place, how long ago."""
-    version, parts = _text(worker.get("oldest_snapshot")), _parts(worker.get("oldest_snapshot_seconds"))
+    version, since = text_of(worker.get("oldest_snapshot")), short_age(worker.get("oldest_snapshot_seconds"))
     if not _uses_older(worker):
         return Cell(version)
-    return Cell(version if parts is None else f"{version} ({_short_span(parts[:1])})", "warn")
+    return Cell(version if since is None else f"{version} ({since})", "warn")
 
 
 def _uses_older(worker: Mapping[str, Any]) -> bool:
@@ -174,35 +188,69 @@ def _uses_older(worker: Mapping[str, Any]) -> bool:
 
 
 def _last_exit(worker: Mapping[str, Any]) -> Cell:
-    slot, ended = _text(worker.get("slot")), _text(worker.get("last_exit"))
+    slot, ended = text_of(worker.get("slot")), text_of(worker.get("last_exit"))
     return Cell(f"{slot} has no process and waits for its next start; how the last one ended: {ended}", "warn")
 
 
 def _lingering(worker: Mapping[str, Any]) -> Cell:
-    slot, count = _text(worker.get("slot")), _text(worker.get("lingering_snapshots"))
-    what, span = "snapshot" if count == "1" else "snapshots", duration(worker.get("lingering_seconds"))
-    return Cell(f"{slot} still refers to {count} retired {what}, the first for {span}: its log names them", "warn")
+    slot, count = text_of(worker.get("slot")), text_of(worker.get("lingering_snapshots"))
+    what, so_long = "snapshot" if count == "1" else "snapshots", duration(worker.get("lingering_seconds"))
+    return Cell(f"{slot} still refers to {count} retired {what}, the first for {so_long}: its log names them", "warn")
 
 
 # --- the facts -------------------------------------------------------------------------------------------------------
 
 
 def _daemon(status: Mapping[str, Any]) -> str:
-    name, program, pid = (_text(status.get(key)) for key in ("name", "program", "pid"))
+    name, program, pid = (text_of(status.get(key)) for key in ("name", "program", "pid"))
     return f"{name}, program {program}, pid {pid}"
 
 
-def _rollout(rollout: object) -> Cell:
+def _rollout(rollout: object, now: float) -> list[tuple[str, Cell]]:
+    """Show where the running rollout is, and what its gate has counted so far."""
     if not isinstance(rollout, Mapping):
-        return Cell("none")
-    why = ": ".join(_text(rollout[key]) for key in ("kind", "reason") if rollout.get(key))
-    shown = f"version {_text(rollout.get('version'))}, {_text(rollout.get('phase'))}"
-    return Cell(f"{shown} ({why})" if why else shown, "warn")
+        return [("rollout", Cell("none"))]
+    why = ": ".join(text_of(rollout[key]) for key in ("kind", "reason") if rollout.get(key))
+    shown = [f"version {text_of(rollout.get('version'))}, {text_of(rollout.get('phase'))}{f' ({why})' if why else ''}"]
+    if rollout.get("total"):
+        shown.append(f"{text_of(rollout.get('moved'))} of {text_of(rollout['total'])} workers moved")
+    if items(rollout.get("canary")):
+        shown.append(f"canary {names(rollout['canary'])}")
+    if rollout.get("paused_since") is not None:
+        shown.append(f"paused for {span(rollout['paused_since'], now)}")
+    lines = [("rollout", Cell(", ".join(shown), "warn"))]
+    if rollout.get("numbers"):
+        lines.append(("", Cell(figures(rollout["numbers"]))))
+    return lines
+
+
+def _trial(trial: object) -> list[tuple[str, Cell]]:
+    """Show the worker that meets candidates first; nothing where there is none."""
+    if not isinstance(trial, Mapping):
+        return []
+    state, pid, version = (text_of(trial.get(key)) for key in ("state", "pid", "version"))
+    return [("trial worker", Cell(f"{state}, pid {pid}, version {version}", _TONES.get(state, "")))]
+
+
+def _pinned(digest: object) -> list[tuple[str, Cell]]:
+    """Show the content of the directory that is not applied by itself; nothing where there is none."""
+    if not digest:
+        return []
+    return [("pinned", Cell(f"{short_digest(digest)}: applied when the directory changes, or a push asks", "warn"))]
+
+
+def _quarantined(contents: object) -> list[tuple[str, Cell]]:
+    """Show the contents that failed, the newest first; nothing where there are none."""
+    found = [one for one in items(contents) if isinstance(one, Mapping)][::-1]
+    lines = [f"{short_digest(one.get('digest'))}: {text_of(one.get('reason'))}" for one in found[:SHOWN_QUARANTINED]]
+    if len(found) > SHOWN_QUARANTINED:
+        lines.append(f"and {len(found) - SHOWN_QUARANTINED} older: see --json")
+    return [("" if number else "quarantined", Cell(line)) for number, line in enumerate(lines)]
 
 
 def _security(notices: object, now: float) -> list[tuple[str, Cell]]:
     """Show that there are security notices, and the newest of them; nothing where there are none."""
-    found = sorted((one for one in _list(notices) if isinstance(one, Mapping)), key=_when, reverse=True)
+    found = sorted((one for one in items(notices) if isinstance(one, Mapping)), key=_when, reverse=True)
     if not found:
         return []
     head = "1 notice:" if len(found) == 1 else f"{len(found)} notices, the newest:"
@@ -213,41 +261,41 @@ def _security(notices: object, now: float) -> list[tuple[str, Cell]]:
 
 
 def _security_line(notice: Mapping[str, Any], now: float) -> str:
-    reason = f" ({_text(notice['reason'])})" if notice.get("reason") else ""
-    return f"{_ago(notice.get('at'), now)}: {_text(notice.get('kind'))}{reason}: {_text(notice.get('text'))}"
+    reason = f" ({text_of(notice['reason'])})" if notice.get("reason") else ""
+    return f"{ago(notice.get('at'), now)}: {text_of(notice.get('kind'))}{reason}: {text_of(notice.get('text'))}"
 
 
 def _when(notice: Mapping[str, Any]) -> float:
     """Return when a notice was, in unix time; what has no such moment counts as the oldest."""
-    at = _unix_time(notice.get("at"))
+    at = unix_time(notice.get("at"))
     return at if at is not None else float("-inf")
 
 
 def _pending(pending: object, now: float, invocation: Callable[[str], str]) -> Cell:
     if not isinstance(pending, Mapping):
         return Cell("none")
-    commands = {"restart": ("restart",), "start": ("stop", "run")}.get(_text(pending.get("needs")), ())
+    commands = {"restart": ("restart",), "start": ("stop", "run")}.get(text_of(pending.get("needs")), ())
     how = ", then ".join(f"`{invocation(command)}`" for command in commands)
-    apply = f"apply with {how}" if how else f"needs {_text(pending.get('needs'))}"
-    return Cell(f"{_names(pending.get('keys'))}, held for {_span(pending.get('since'), now)}: {apply}", "warn")
+    apply = f"apply with {how}" if how else f"needs {text_of(pending.get('needs'))}"
+    return Cell(f"{names(pending.get('keys'))}, held for {span(pending.get('since'), now)}: {apply}", "warn")
 
 
 def _drift(drift: object, now: float) -> Cell:
     if not isinstance(drift, Mapping):
         return Cell("none")
-    keys = f" in {_names(drift['keys'])}" if drift.get("keys") else ""
-    reason, span = _text(drift.get("reason")), _span(drift.get("since"), now)
-    return Cell(f"{reason} for {span}: what runs differs from the directory{keys}", "warn")
+    keys = f" in {names(drift['keys'])}" if drift.get("keys") else ""
+    reason, so_long = text_of(drift.get("reason")), span(drift.get("since"), now)
+    return Cell(f"{reason} for {so_long}: what runs differs from the directory{keys}", "warn")
 
 
 def _rejection(rejection: object, drift: object, now: float) -> list[tuple[str, Cell]]:
     if not isinstance(rejection, Mapping):
         return [("last rejection", Cell("none"))]
-    found = _list(rejection.get("errors"))
+    found = items(rejection.get("errors"))
     stands = isinstance(drift, Mapping) and drift.get("reason") != "held"
     reason = rejection.get("reason")
     over = ", mended since" if reason == "rejected" and not stands else ""
-    head = f"{_ago(rejection.get('at'), now)}: {_text(reason)}{over}"
+    head = f"{ago(rejection.get('at'), now)}: {text_of(reason)}{over}"
     lines = [("last rejection", Cell(head, "bad" if stands else ""))]
     lines += [("", Cell(escaped(error))) for error in found[:SHOWN_ERRORS]]
     if len(found) > SHOWN_ERRORS:
@@ -258,78 +306,11 @@ def _rejection(rejection: object, drift: object, now: float) -> list[tuple[str, 
 def _watch(watch: object) -> Cell:
     if not isinstance(watch, Mapping):
         return Cell(UNKNOWN)
-    mode, age = _text(watch.get("mode")), watch.get("last_compare_age_seconds")
+    mode, age = text_of(watch.get("mode")), watch.get("last_compare_age_seconds")
     compared = f", compared {duration(age)} ago" if isinstance(age, (int, float)) else ""
     return Cell(f"{mode}{compared}", "" if mode == "inotify" else "warn")
 
 
 def _word(value: object) -> Cell:
-    text = _text(value)
+    text = text_of(value)
     return Cell(text, _TONES.get(text, ""))
-
-
-def _ago(at: object, now: float) -> str:
-    """Return how long ago a moment was; what is no moment is shown as it is."""
-    then = _unix_time(at)
-    return _text(at) if then is None else f"{duration(now - then)} ago"
-
-
-def _span(since: object, now: float) -> str:
-    """Return how long something has lasted; what is no moment is shown as it is."""
-    then = _unix_time(since)
-    return _text(since) if then is None else duration(now - then)
-
-
-def _age(since: object, now: float) -> str:
-    """Return how long something has lasted, without spaces."""
-    then = _unix_time(since)
-    parts = _parts(None if then is None else now - then)
-    return _text(since) if parts is None else _short_span(parts)
-
-
-def _short_span(parts: Sequence[tuple[int, str, str]]) -> str:
-    return "".join(f"{number}{short}" for number, _, short in parts)
-
-
-def _unix_time(at: object) -> float | None:
-    """Return a moment (RFC 3339 text, or unix time) as unix time; None for what is no moment."""
-    try:
-        if isinstance(at, str):
-            return datetime.fromisoformat(at).timestamp()
-        return float(at) if isinstance(at, (int, float)) else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _parts(seconds: object) -> list[tuple[int, str, str]] | None:
-    """Return a number of seconds as its two largest parts: number, unit, short unit; None for what is no number."""
-    if not isinstance(seconds, (int, float)):
-        return None
-    rest, parts = max(int(seconds), 0), []
-    for size, unit, short in _SPANS:
-        number, rest = divmod(rest, size)
-        if number:
-            parts.append((number, unit, short))
-    return parts[:2] or [(0, "s", "s")]
-
-
-def _names(names: object) -> str:
-    return ", ".join(escaped(name) for name in _list(names)) or UNKNOWN
-
-
-def _list(value: object) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else ()
-
-
-def _short(digest: object) -> str:
-    return f"digest {escaped(digest)[:12]}" if digest else "no digest"
-
-
-def _size(number: object) -> str:
-    if not isinstance(number, (int, float)):
-        return UNKNOWN
-    return f"{number / (1 << 20):.1f} MiB" if number < 1 << 30 else f"{number / (1 << 30):.1f} GiB"
-
-
-def _text(value: object) -> str:
-    return UNKNOWN if value is None else escaped(value)

@@ -17,9 +17,11 @@ from nexus_supervisor.cli.escape import escaped
 from nexus_supervisor.cli.render import Page, aligned, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["break_line", "progress", "say", "show_json", "show_json_line", "show_page"]
+    from rich.text import Text
+
+__all__ = ["break_line", "is_live", "living", "progress", "say", "show_json", "show_json_line", "show_page"]
 
 _STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
 
@@ -65,6 +67,33 @@ def progress(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(Text(escaped(text))):
         yield
+
+
+def is_live() -> bool:
+    """Say whether a line can be shown that changes while something is waited for."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def living(line: Callable[[], str]) -> Iterator[None]:
+    """Show on a terminal one line that is asked for again and again."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(_Living(line)):
+        yield
+
+
+class _Living:
+    """Be drawn as what a line is at that moment, cut where the terminal ends."""
+
+    def __init__(self, line: Callable[[], str]) -> None:
+        self._line = line
+
+    def __rich__(self) -> Text:
+        """Return the line as a text, never as markup."""
+        from rich.text import Text
+
+        return Text(escaped(self._line()), no_wrap=True, overflow="ellipsis")
 
 
 def _draw(page: Page) -> None:
