@@ -14,7 +14,16 @@ import pytest
 from nexus_supervisor import client as client_module
 from nexus_supervisor import errors
 from nexus_supervisor.client import ControlClient
-from nexus_supervisor.core.control import FollowNotices, PushRequest, Refusal, Request, StopRequest
+from nexus_supervisor.core import canonical
+from nexus_supervisor.core.control import (
+    FollowNotices,
+    Noticed,
+    PushRequest,
+    Refusal,
+    Request,
+    StatusReport,
+    StopRequest,
+)
 from tests.support.control import PATIENCE, STATUS, ScriptedSupervisor, answer_with, ended, in_thread, noticed
 
 if TYPE_CHECKING:
@@ -113,6 +122,47 @@ def test_a_wait_is_bounded(tmp_path: Path) -> None:
         pytest.raises(errors.UnfinishedError, match="what was asked may still happen"),
     ):
         ControlClient(tmp_path).ask(PUSH, patience=0.0)
+
+
+def test_a_watched_request_tells_the_status_and_each_notice_until_its_end(tmp_path: Path) -> None:
+    # given a supervisor that ends a push when it was asked for its status once more
+    pushing: list[Reply] = []
+    following: list[Reply] = []
+
+    def script(request: Request, _: Requester, reply: Reply) -> None:
+        if isinstance(request, FollowNotices):
+            following.append(reply)
+        elif isinstance(request, PushRequest):
+            pushing.append(reply)
+            following[0](noticed(7))
+        else:
+            reply(StatusReport(canonical.encode(STATUS)))
+            for one in pushing:
+                one(ended(0, "APPLIED", version=4))
+
+    told: list[Noticed | StatusReport] = []
+    with ScriptedSupervisor(tmp_path, script):
+        end = ControlClient(tmp_path).watch(PUSH, told.append, every=0.0)
+
+    status = StatusReport(canonical.encode(STATUS))
+    assert end == ended(0, "APPLIED", version=4)
+    assert sorted(told, key=str) == sorted([status, noticed(7), status], key=str)
+
+
+def test_a_watched_request_is_given_up_where_the_supervisor_says_nothing_at_all(tmp_path: Path) -> None:
+    with (
+        ScriptedSupervisor(tmp_path, silent),
+        pytest.raises(errors.UnfinishedError, match="what was asked may still happen"),
+    ):
+        ControlClient(tmp_path).watch(PUSH, lambda _: None, silence=0.0)
+
+
+def test_a_refused_request_that_is_watched_raises(tmp_path: Path) -> None:
+    with (
+        ScriptedSupervisor(tmp_path, answer_with(Refusal(6, "not now"))),
+        pytest.raises(errors.ConflictError, match="not now"),
+    ):
+        ControlClient(tmp_path).watch(PUSH, lambda _: None)
 
 
 def test_a_status_that_does_not_come_names_the_process_to_look_at(

@@ -20,10 +20,14 @@ from nexus_supervisor.cli import main
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import (
     Ended,
+    FollowNotices,
     PushRequest,
     Refusal,
     RestartRequest,
+    RollbackRequest,
+    StatusReport,
     StatusRequest,
+    SteerRequest,
     StopRequest,
 )
 from tests.support.control import STATUS, ScriptedSupervisor, answer_with, ended, noticed
@@ -118,13 +122,40 @@ def test_with_json_one_document_is_on_stdout_whatever_the_end(tmp_path: Path, en
 @pytest.mark.parametrize(
     ("arguments", "request_sent"),
     [
-        (["push"], PushRequest(reason="", expect=None, wait="active")),
+        (["push"], PushRequest(reason="", expect=None, wait="active", push_id="p-1")),
         (
-            ["push", "--expect", "11", "--reason", "a new key", "--wait", "retired"],
-            PushRequest(reason="a new key", expect=11, wait="retired"),
+            ["push", "--expect", "11", "--reason", "a new key", "--wait", "retired", "--strategy", "rolling"],
+            PushRequest(reason="a new key", expect=11, wait="retired", strategy="rolling", push_id="p-1"),
         ),
-        (["restart"], RestartRequest(reason="", now=False)),
-        (["restart", "--now", "--reason", "new code"], RestartRequest(reason="new code", now=True)),
+        (
+            ["push", "--now", "--force", "--allow", "shrink", "--allow", "widened", "--reason", "meant"],
+            PushRequest("meant", None, "active", now=True, allow=("shrink", "widened"), force=True, push_id="p-1"),
+        ),
+        (["restart"], RestartRequest(reason="", now=False, push_id="p-1")),
+        (["restart", "--now", "--reason", "new code"], RestartRequest("new code", now=True, push_id="p-1")),
+        (["rollback"], RollbackRequest(version=None, reason="", push_id="p-1")),
+        (["rollback", "11", "--reason", "it was better"], RollbackRequest(11, "it was better", "p-1")),
+    ],
+)
+def test_a_command_that_waits_sends_one_request_and_asks_how_it_goes(
+    tmp_path: Path, arguments: list[str], request_sent: object
+) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(CONFLICT)) as supervisor:
+        run(*arguments, "--push-id", "p-1", "-d", tmp_path)
+
+        asked = [supervisor.next_request()[0] for _ in range(3)]
+        assert [type(one) for one in asked[:2]] == [FollowNotices, StatusRequest]
+        assert asked[2] == request_sent
+        assert supervisor.asked.empty()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "request_sent"),
+    [
+        (["promote"], SteerRequest("promote", "")),
+        (["pause", "--reason", "lunch"], SteerRequest("pause", "lunch")),
+        (["resume"], SteerRequest("resume", "")),
+        (["abort", "--reason", "errors"], SteerRequest("abort", "errors")),
         (["stop"], StopRequest(now=False)),
         (["stop", "--now"], StopRequest(now=True)),
         (["status"], StatusRequest()),
@@ -138,6 +169,85 @@ def test_a_command_sends_one_request(tmp_path: Path, arguments: list[str], reque
 
         assert supervisor.next_request()[0] == request_sent
         assert supervisor.asked.empty()
+
+
+def phases(end: Ended, *lines: tuple[int, str], rollout: dict[str, Any] | None = None) -> Any:
+    """Return a script that tells phases, each a version and a line, before an end."""
+
+    def script(request: object, _: object, reply: Any) -> None:
+        if isinstance(request, StatusRequest):
+            reply(StatusReport(canonical.encode({**STATUS, "rollout": rollout})))
+        elif not isinstance(request, FollowNotices):
+            for number, (version, line) in enumerate(lines):
+                reply(noticed(number, "rollout_phase", line, version=version, phase=line, moved=1, total=4))
+            reply(end)
+
+    return script
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_no_terminal_is_each_phase_is_a_line_beside_the_result(tmp_path: Path, *, as_json: bool) -> None:
+    told = phases(APPLIED, (12, "Bakes."), (12, "Bakes."), (12, "Wave 1 of 2."), (11, "Too late."), (13, "Starts."))
+    with ScriptedSupervisor(tmp_path, told):
+        result = run("push", tmp_path, *(["--json"] if as_json else []))
+
+    assert result.stderr.splitlines() == ["Bakes.", "Wave 1 of 2.", "Starts."]
+    assert json.loads(result.stdout) if as_json else result.stdout.startswith("APPLIED 4/4: ")
+
+
+def test_who_comes_while_a_rollout_runs_hears_first_where_it_is(tmp_path: Path) -> None:
+    rollout = {"version": 13, "phase": "bake", "moved": 1, "total": 4, "numbers": {"error_ratio": 0.25}}
+    with ScriptedSupervisor(tmp_path, phases(APPLIED, rollout=rollout)):
+        result = run("push", tmp_path)
+
+    assert result.stderr == "version 13: bake, 1 of 4 workers moved, error ratio 0.25\n"
+
+
+def test_a_terminal_shows_the_phase_in_a_living_line(tmp_path: Path) -> None:
+    # given a push that ends only when its status was asked for again, so that its first status was on the screen
+    rollout = {"version": 13, "phase": "[red]bake[/red]", "moved": 1, "total": 4}
+    waiting: list[Any] = []
+    statuses = []
+
+    def script(request: object, _: object, reply: Any) -> None:
+        if isinstance(request, PushRequest):
+            waiting.append(reply)
+        elif isinstance(request, StatusRequest):
+            statuses.append(request)
+            reply(StatusReport(canonical.encode({**STATUS, "rollout": rollout})))
+            if len(statuses) == 2:
+                waiting[0](APPLIED)
+
+    with ScriptedSupervisor(tmp_path, script):
+        output = in_terminal({"NO_COLOR": "1"}, "push", tmp_path, both=True)
+
+    assert "version 13: [red]bake[/red], 1 of 4 workers moved, 0 s" in output
+    assert "APPLIED 4/4" in output
+
+
+def test_a_verdict_shows_its_numbers(tmp_path: Path) -> None:
+    end = ended(4, "ROLLED_BACK", "version 13 failed.", numbers={"canary_errors": 31, "error_ratio": 6.20001})
+    with ScriptedSupervisor(tmp_path, answer_with(end)):
+        result = run("push", tmp_path)
+
+    assert result.stderr.splitlines() == ["ROLLED_BACK: version 13 failed.", "  canary errors 31, error ratio 6.2"]
+
+
+def test_a_request_gets_a_name_of_its_own_and_json_tells_it(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(APPLIED)):
+        names = [json.loads(run("push", tmp_path, "--json").stdout)["push_id"] for _ in range(2)]
+
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in names)
+    assert names[0] != names[1]
+
+
+def test_what_steers_a_rollout_tells_how_it_was_taken(tmp_path: Path) -> None:
+    with ScriptedSupervisor(tmp_path, answer_with(ended(0, "ACCEPTED", "Version 13 goes on to all."))):
+        assert run("promote", tmp_path).stdout == "ACCEPTED: Version 13 goes on to all.\n"
+    with ScriptedSupervisor(tmp_path, answer_with(ended(6, "CONFLICT", "No rollout runs."))):
+        result = run("pause", tmp_path)
+
+    assert (result.exit_code, result.stderr) == (6, "CONFLICT: No rollout runs.\n")
 
 
 def test_the_status_is_plain_where_no_terminal_is(tmp_path: Path) -> None:
@@ -155,7 +265,22 @@ def test_the_status_in_json_is_the_document_of_the_supervisor(tmp_path: Path) ->
         assert json.loads(run("workers", "-d", tmp_path, "--json").stdout) == STATUS["workers"]
 
 
-@pytest.mark.parametrize("command", ["status", "workers", "push", "restart", "stop", "events"])
+WITH_JSON = [
+    "status",
+    "workers",
+    "push",
+    "restart",
+    "rollback",
+    "stop",
+    "promote",
+    "pause",
+    "resume",
+    "abort",
+    "events",
+]
+
+
+@pytest.mark.parametrize("command", WITH_JSON)
 def test_without_a_supervisor_every_command_leaves_with_7_and_prints_nothing_on_stdout(
     tmp_path: Path, command: str
 ) -> None:
@@ -225,15 +350,19 @@ def test_followed_events_end_with_the_supervisor(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_wait_says_so_and_leaves_with_5(tmp_path: Path) -> None:
-    with ScriptedSupervisor(tmp_path, lambda *_: None) as supervisor, command("push", tmp_path) as pushing:
-        supervisor.next_request()
+    with (
+        ScriptedSupervisor(tmp_path, lambda *_: None) as supervisor,
+        command("push", tmp_path, "--push-id", "p-1") as pushing,
+    ):
+        for _ in range(3):
+            supervisor.next_request()
 
         pushing.send_signal(signal.SIGINT)
         out, err = pushing.communicate()
 
     assert (pushing.returncode, out) == (5, "")
-    sentence = f"interrupted: what was asked may still happen, `nexus-supervisor status {tmp_path}` tells"
-    assert err == f"nexus-supervisor: {sentence}\n"
+    result = f"its result will be in `nexus-supervisor history {tmp_path}` under push p-1"
+    assert err == f"nexus-supervisor: interrupted: it goes on; {result}\n"
 
 
 def test_who_follows_leaves_by_an_interrupt_and_has_what_there_was(tmp_path: Path) -> None:
@@ -283,18 +412,19 @@ def test_the_directory_comes_from_the_argument_the_option_the_environment_or_the
         assert run("status", ".", "-d", tmp_path).exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["push", "restart", "stop", "status", "workers", "events"])
+@pytest.mark.parametrize("name", ["push", "restart", "stop", "status", "workers", "events", "promote", "abort"])
 def test_every_command_takes_its_directory_as_an_argument_too(tmp_path: Path, name: str) -> None:
     with ScriptedSupervisor(tmp_path, answer_with(CONFLICT, noticed(1))) as supervisor:
-        by_option = run(name, "-d", tmp_path)
-        asked = supervisor.next_request()[0]
-        by_argument = run(name, tmp_path)
+        named = ["--push-id", "p-1"] if name in ("push", "restart") else []
+        by_option = run(name, *named, "-d", tmp_path)
+        asked = [supervisor.next_request()[0] for _ in range(supervisor.asked.qsize())]
+        by_argument = run(name, *named, tmp_path)
 
-        assert asked in [supervisor.next_request()[0] for _ in range(supervisor.asked.qsize())]
+        assert asked == [supervisor.next_request()[0] for _ in range(supervisor.asked.qsize())]
     assert by_argument.exit_code == by_option.exit_code
 
 
-ARGUMENTS_OF_THEIR_OWN = {"diff", "schema"}
+ARGUMENTS_OF_THEIR_OWN = {"diff", "explain", "rollback", "schema", "show"}
 
 
 @pytest.mark.parametrize("name", sorted({*main.list_commands(click.Context(main))} - ARGUMENTS_OF_THEIR_OWN))
@@ -312,6 +442,17 @@ def test_two_different_directories_are_wrong_usage(tmp_path: Path, name: str) ->
         ["nothing"],
         ["push", "--wait", "forever"],
         ["push", "--expect", "-1"],
+        ["push", "--now"],
+        ["push", "--force", "--reason", " "],
+        ["push", "--allow", "shrink"],
+        ["push", "--allow", "everything", "--reason", "x"],
+        ["push", "--strategy", "fast"],
+        ["push", "--push-id", "two words"],
+        ["rollback", "0"],
+        ["rollback", "first"],
+        ["show"],
+        ["explain"],
+        ["history", "-n", "0"],
         ["events", "--since", "x"],
         ["stop", "a", "b"],
     ],
@@ -375,8 +516,8 @@ def command(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def in_terminal(environment: dict[str, str], *arguments: object) -> str:
-    """Run the real command with its output on a terminal; return what it wrote."""
+def in_terminal(environment: dict[str, str], *arguments: object, both: bool = False) -> str:
+    """Run the real command with its output on a terminal, with ``both`` all of it; return what it wrote."""
     ours, theirs = pty.openpty()
     plain: dict[str, Any] = {
         name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")
@@ -384,6 +525,7 @@ def in_terminal(environment: dict[str, str], *arguments: object) -> str:
     with subprocess.Popen(
         [sys.executable, "-m", "nexus_supervisor", *map(str, arguments)],
         stdout=theirs,
+        stderr=theirs if both else None,
         cwd=PROJECT,
         env={**plain, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
     ) as process:

@@ -96,6 +96,7 @@ def test_versions_are_compared_in_either_order(shop: Path) -> None:
         "field": "discount_percent",
         "change": "changed",
         "needs": "live",
+        "widened": False,
         "before": 10,
         "after": 20,
     }
@@ -166,7 +167,30 @@ def test_versions_can_be_compared_where_their_model_is_gone(shop: Path) -> None:
 
     assert shown.exit_code == 0
     assert "~ knobs.main.discount_percent: 10 -> 20  (live)" in shown.stdout
-    assert "note: which fields of knobs need a restart is not known" in shown.stderr
+    assert "note: which fields of knobs need a restart or were widened is not known" in shown.stderr
+
+
+def test_what_lets_an_entry_do_more_than_before_is_marked(tmp_path: Path) -> None:
+    directory = tmp_path / "gateway"
+    run("init", directory)
+    edit(directory / "daemon.toml", "bake_seconds = 2", "bake_seconds = 0")
+    with Nexus(directory, "-w", "1"):
+        source = directory / "sources" / "cursor.toml"
+        text = source.read_text()
+        assert text.count("[source]\n") == 1
+        source.write_text(text.replace("[source]\n", "[source]\ntier = 0\ndefault_profile = 'other'\n"))
+        narrower = changes(directory, 1)
+        assert not any(one["widened"] for one in narrower.values())
+        source.write_text(f"{text}\n[source.rate_limit]\nrequests_per_minute = 0\n")
+        wider, shown = changes(directory, 1), run("diff", 1, "-d", directory).stdout
+
+    assert {key: one["widened"] for key, one in wider.items()} == {
+        "sources.cursor.rate_limit.requests_per_minute": True
+    }
+    assert shown.splitlines()[1:] == [
+        "~ sources.cursor.rate_limit.requests_per_minute: 2000 -> 0  (live, widened)",
+        "1 difference: 1 live; 1 widened",
+    ]
 
 
 def test_a_secret_is_told_to_have_changed_and_never_shown(tmp_path: Path) -> None:

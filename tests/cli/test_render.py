@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_supervisor.cli.render import Cell, duration, moment, plain, status_page, workers_page
+from nexus_supervisor.cli.render import Cell, plain, status_page, workers_page
+from nexus_supervisor.cli.words import duration, moment
 from tests.support.control import STATUS
 
 NOW = 1_795_500_090.0
@@ -108,6 +109,51 @@ def test_a_rollout_shows_its_version_phase_kind_and_reason(facts: dict[str, str]
     assert f"rollout          version 13, staging{text}\n" in shown(
         rollout={"version": 13, "phase": "staging", **facts}
     )
+
+
+def test_a_rollout_shows_how_far_it_is_who_is_its_canary_and_what_its_gate_counted() -> None:
+    text = shown(
+        rollout={
+            "version": 13,
+            "phase": "paused",
+            "kind": "push",
+            "reason": "a new key",
+            "canary": ["gateway-1"],
+            "moved": 1,
+            "total": 4,
+            "paused_since": NOW - 61,
+            "numbers": {"canary_requests": 120, "error_ratio": 0.02},
+        }
+    )
+
+    place = "version 13, paused (push: a new key), 1 of 4 workers moved, canary gateway-1, paused for 1 min 1 s"
+    assert f"rollout          {place}\n                 canary requests 120, error ratio 0.02\n" in text
+
+
+def test_the_trial_worker_what_is_pinned_and_what_is_quarantined_are_shown_where_there_are_any() -> None:
+    failed = [{"digest": f"{number}" * 64, "reason": f"It failed {number}."} for number in range(5)]
+    text = shown(trial={"state": "ready", "pid": 77, "version": 12}, pinned="ab" * 32, quarantined=failed)
+
+    assert "trial worker     ready, pid 77, version 12\n" in text
+    assert "pinned           digest abababababab: applied when the directory changes, or a push asks\n" in text
+    assert "quarantined      digest 444444444444: It failed 4.\n" in text
+    assert "and 2 older: see --json" in text
+    assert not {"trial", "pinned", "quarantined"} & set(shown(trial=None, pinned=None, quarantined=[]).split())
+
+
+def test_settings_that_no_code_reads_are_left_out_where_there_are_none() -> None:
+    assert "not used yet" not in shown(settings_unread=[])
+
+
+def test_the_workers_say_what_each_runs_and_how_many_requests_it_has_served_on_it() -> None:
+    workers = [
+        {**one, "digest": f"{number}" * 64, "version_requests": 5} for number, one in enumerate(STATUS["workers"])
+    ]
+    lines = plain(workers_page({"workers": workers}, NOW)).splitlines()
+
+    assert lines[0].split()[-2:] == ["DIGEST", "SERVED"]
+    assert [line.split()[-2:] for line in lines[1:]] == [["000000000000", "5"], ["111111111111", "5"]]
+    assert "DIGEST" not in shown(workers=workers)
 
 
 SIGNATURE = {"kind": "config_signature_invalid", "reason": "signature_mismatch", "text": "compiled/000003 is damaged."}
@@ -212,27 +258,38 @@ def test_hostile_text_anywhere_in_the_document_is_shown_and_not_obeyed(hostile: 
         digest=hostile,
         isolation=hostile,
         signing=hostile,
-        rollout={"version": hostile, "phase": hostile, "reason": hostile},
+        rollout={
+            **dict.fromkeys(("version", "phase", "kind", "reason", "moved", "total", "paused_since"), hostile),
+            "canary": [hostile],
+            "numbers": {hostile: hostile},
+        },
         pending_restart={"keys": [hostile], "since": hostile, "needs": hostile},
         drift={"since": hostile, "reason": hostile, "keys": [hostile]},
         last_rejection={"at": hostile, "reason": hostile, "errors": [hostile]},
+        trial={"state": hostile, "pid": hostile, "version": hostile},
+        pinned=hostile,
+        quarantined=[{"digest": hostile, "reason": hostile}],
         watch={"mode": hostile, "last_compare_age_seconds": hostile},
         security=[{"at": hostile, "kind": hostile, "reason": hostile, "text": hostile}],
         workers=[{**dict.fromkeys(STATUS["workers"][0], hostile), "last_exit": hostile}],
     )
 
-    assert len(text.splitlines()) == 20
+    assert len(text.splitlines()) == 24
     assert all(character == "\n" or character.isprintable() for character in text)
 
 
+ADDED = {"security", "trial", "pinned", "quarantined", "numbers", "canary", "total", "digest", "version_requests"}
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(STATUS)), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted({*STATUS, *ADDED})), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted({*STATUS, "security"})), _json))
+@given(st.dictionaries(st.sampled_from(sorted({*STATUS, *ADDED})), _json))
 def test_no_document_makes_it_fail(document: dict[str, Any]) -> None:
     assert plain(status_page(document, NOW, invocation)).endswith("\n")
 

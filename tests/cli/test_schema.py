@@ -145,7 +145,7 @@ def test_a_model_that_can_t_be_loaded_is_a_problem_and_the_others_are_described(
 
     assert list(json.loads(everything.stdout)) == ["daemon"]
     assert (everything.exit_code, one.exit_code, one.stdout) == (3, 3, "")
-    assert "daemon.toml:25: supervisor.section[0].model: the model 'models:Knobs' can't be loaded" in one.stderr
+    assert "daemon.toml:33: supervisor.section[0].model: the model 'models:Knobs' can't be loaded" in one.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NewType
 
 import msgpack
@@ -115,6 +115,34 @@ def test_a_whole_number_is_taken_where_a_float_is_wanted() -> None:
 def test_a_field_of_another_type_is_refused(field: str, wrong: Any) -> None:
     with pytest.raises(ProtocolError, match="Sample"):
         CODEC.decode(sample(**{field: wrong}))
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    old: int
+    label: str = "none"
+    items: tuple[Inner, ...] = ()
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+GROWN: Codec[Grown | Empty] = Codec(Grown | Empty)
+
+
+def test_a_field_with_a_default_may_be_missing_in_what_an_older_writer_wrote() -> None:
+    assert GROWN.decode(pack(["Grown", {"old": 1}])) == Grown(1)
+    assert GROWN.decode(pack(["Grown", {"old": 1, "label": "x"}])) == Grown(1, "x")
+
+
+@pytest.mark.parametrize("fields", [{}, {"label": "x"}, {"old": 1, "new": 2}, {"old": 1, "label": 2}])
+def test_a_field_without_a_default_is_needed_and_an_unknown_one_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError, match="Grown"):
+        GROWN.decode(pack(["Grown", fields]))
+
+
+def test_a_refusal_says_which_fields_may_be_missing() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        GROWN.decode(pack(["Grown", {}]))
+    assert str(caught.value) == "Grown: expected the fields [items], [label], old, [rows]"
 
 
 def test_a_refusal_names_the_field_but_not_its_value() -> None:

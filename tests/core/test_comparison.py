@@ -11,6 +11,7 @@ from nexus_supervisor.core import canonical
 from nexus_supervisor.core.changes import BUILT_IN, hold
 from nexus_supervisor.core.comparison import compare
 from nexus_supervisor.core.content import EMPTY, Content, Entries, Entry, Section
+from nexus_supervisor.core.widening import Wide
 
 SECRET = {"digest": "1" * 64, "ref": "env:ONE"}
 OTHER_SECRET = {"digest": "2" * 64, "ref": "env:ONE"}
@@ -101,6 +102,25 @@ def test_secrets_are_never_shown_and_a_new_one_is_told() -> None:
         "keys": (["<secret>", 1], "<changed>"),
         "none": (None, "<secret>"),
     }
+
+
+def test_a_field_that_gives_more_than_before_is_widened_and_a_new_entry_is_not() -> None:
+    before = Content({"s": section("restart", a={"tier": 1, "of": {"x": [1]}, "no": 1})})
+    after = Content({"s": section("restart", a={"tier": 2, "of": {"x": [2]}, "no": 2}, b={"tier": 9})})
+    fields = {"s": ((("tier",), Wide()), (("of", "x"), Wide()), (("gone",), Wide()))}
+
+    found = {one.key: one.widened for one in compare(before, after, {}, fields)}
+
+    assert found == {"s.a.no": False, "s.a.of.x": True, "s.a.tier": True, "s.b": False}
+    assert not any(one.widened for one in compare(before, after, {}))
+
+
+def test_where_only_an_item_of_a_list_is_wider_the_list_is_what_is_widened() -> None:
+    before, after = (Content({"s": section(a={"pools": [{"size": 1}, {"size": size}]})}) for size in (1, 2))
+
+    (one,) = compare(before, after, {}, {"s": ((("pools", "*", "size"), Wide()),)})
+
+    assert (one.key, one.widened) == ("s.a.pools", True)
 
 
 VALUES = st.none() | st.integers(0, 2)

@@ -4,51 +4,45 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from nexus_supervisor.core import effects, events, status
-from nexus_supervisor.core.content import EMPTY, Version
-from nexus_supervisor.core.events import Candidate, Event
-from nexus_supervisor.core.fleet import Fleet
-from nexus_supervisor.core.history import Committed, History
-from nexus_supervisor.core.messages import Active, Booted, Drained, FromWorker, Ready, Rejected, Retired, Staged
+from nexus_supervisor.core import events
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.history import Committed
+from nexus_supervisor.core.messages import Booted, FromWorker, Ready, Retired
+from tests.support.happenings import (
+    GUARDS,
+    LETTERS,
+    STRATEGIES,
+    VERBS,
+    anybody,
+    digests,
+    push_ids,
+    said,
+    slots,
+)
 from tests.support.simulated import SYNTAX, Faults, content, settings
 from tests.support.world import World
 
 if TYPE_CHECKING:
-    from nexus_supervisor.core.effects import Effect
+    from nexus_supervisor.core.events import Event
+    from nexus_supervisor.core.settings import Settings
 
-LETTERS = "abcdef"
-POISONS = ["refuse", "stage dies", "activate dies", "activate hangs", "active dies", "start dies", "silent"]
-SLOTS = [f"gateway-{number}" for number in range(4)]
-NO_PUSH = 1_000_000
+POISONS = [
+    *("refuse", "stage dies", "activate dies", "activate hangs", "active dies", "start dies", "silent"),
+    *("bomb", "slow bomb", "errors", "hangs", "leaks", "slow", "probe fails", "probe hangs"),
+    *("trial refuses", "trial hangs", "trial dies"),
+]
+CROWD = ("c1", "c2", "c3", "c4")
+MAX_PAUSE_SECONDS = 100
+LONGEST_SECONDS = 400
+"""No rollout lasts as long, whatever hangs: it is paused for a while, every step takes all its time."""
 SEARCHING = os.environ.get("HYPOTHESIS_PROFILE") == "search"
-
-names = st.sampled_from([f"{letter}{more}" for letter in LETTERS for more in ("", "+x", "!1", "+x!1")])
-digests = names.map(content)
-slots = st.sampled_from(SLOTS)
-moments = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-
-
-def said(pushes: st.SearchStrategy[int], most: int = 9) -> st.SearchStrategy[FromWorker]:
-    """Return anything that a worker could say."""
-    who = (slots, st.integers(0, 4))
-    version = st.integers(0, most).map(Version)
-    reasons = st.sampled_from(["model", "not_applicable", "signature_mismatch", "rolled_back"])
-    return st.one_of(
-        st.builds(Booted, *who),
-        st.builds(Ready, *who),
-        st.builds(Drained, *who),
-        st.builds(Retired, *who, version, moments, st.integers(-9, 9), moments),
-        st.builds(Staged, *who, pushes, version, digests),
-        st.builds(Active, *who, pushes, version, digests),
-        st.builds(Rejected, *who, pushes, version, reasons, st.just("it is bad")),
-    )
+NO_PUSH = 1_000_000
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -59,14 +53,42 @@ class FleetMachine(RuleBasedStateMachine):
         self.world = World()
         self.past: list[Event] = []
         self.tickets = 0
+        self.crowded = False
+        self.careful: dict[str, object] = {}
 
-    @initialize(workers=st.integers(1, 4), before=st.booleans(), unchanged=st.booleans())
-    def begin(self, workers: int, *, before: bool, unchanged: bool) -> None:
-        self.world = World(workers=workers, committed=Committed(Version(3), content("a")) if before else None)
+    @initialize(
+        workers=st.integers(1, 4),
+        before=st.booleans(),
+        unchanged=st.booleans(),
+        careful=st.booleans(),
+        gate=st.booleans(),
+        inconclusive=st.sampled_from(["continue", "rollback"]),
+        group=st.sampled_from([1, "50%"]),
+        edits=st.sampled_from(["", "b", "bcd"]),
+    )
+    def begin(self, workers: int, *, gate: bool, inconclusive: str, group: object, edits: str, **more: bool) -> None:
+        before, unchanged = more["before"], more["unchanged"]
+        self.careful = {"bake": 2.0, "trial": True} if more["careful"] else {}
+        self.careful["rollout"] = {
+            "on_inconclusive": inconclusive,
+            "max_parallel": group,
+            "max_pause_seconds": MAX_PAUSE_SECONDS,
+            **({"wave_pause_seconds": 1} if gate else {}),
+        }
+        self.careful["external_gate"] = {"command": "true"} if gate else {}
+        committed = Committed(Version(3), content("a")) if before else None
+        self.world = World(workers=workers, committed=committed, given=self._given(workers))
         self.world.directory.live["x"] = "1"
         if before and unchanged:
             del self.world.directory.live["x"]
         self.world.begin()
+        for letter in edits:
+            self.world.settle()
+            self.world.elapse(10)
+            self.world.change(letter)
+
+    def _given(self, workers: int, port: int = 8080) -> Settings:
+        return settings(workers, port, **self.careful)  # type: ignore[arg-type]
 
     # --- what happens by itself --------------------------------------------------------------------------------------
 
@@ -77,7 +99,11 @@ class FleetMachine(RuleBasedStateMachine):
             if self.world.pending:
                 self.past.append(self.world.deliver(pick % len(self.world.pending)))
 
-    @rule(seconds=st.sampled_from([0.01, 1, 12, 70]))
+    @rule()
+    def everything_arrives(self) -> None:
+        self.world.settle()
+
+    @rule(seconds=st.sampled_from([0.01, 1, 2.5, 12, 70]))
     def time_passes(self, seconds: float) -> None:
         self.world.elapse(seconds)
 
@@ -90,7 +116,7 @@ class FleetMachine(RuleBasedStateMachine):
     def a_word_comes_that_answers_nothing(self, message: FromWorker) -> None:
         self.world.post(events.WorkerSaid(message))
 
-    @rule(slot=slots)
+    @rule(slot=anybody)
     def a_worker_dies(self, slot: str) -> None:
         self.world.kill(slot)
 
@@ -107,6 +133,19 @@ class FleetMachine(RuleBasedStateMachine):
             self.world.directory.live["x"] = "1"
         self.world.touch()
 
+    @rule(there=st.booleans())
+    def many_entries_come_or_go(self, *, there: bool) -> None:
+        self.crowded = True
+        for name in CROWD:
+            self.world.directory.live.pop(name, None)
+            if there:
+                self.world.directory.live[name] = "1"
+        self.world.touch()
+
+    @rule(widened=st.booleans())
+    def an_entry_may_do_more(self, *, widened: bool) -> None:
+        self.world.directory.widened = ("sources.main.can_write",) if widened else ()
+
     @rule(broken=st.booleans(), unstable=st.booleans(), remains=st.booleans())
     def a_file_is_broken_or_mended(self, *, broken: bool, unstable: bool, remains: bool) -> None:
         self.world.directory.problems = SYNTAX if broken else ()
@@ -121,25 +160,58 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule(workers=st.integers(1, 4), port=st.sampled_from([8080, 8081]))
     def the_settings_change(self, workers: int, port: int) -> None:
-        self.world.directory.settings = settings(workers, port)
+        self.world.directory.settings = self._given(workers, port)
         self.world.directory.cold = f"{workers}-{port}"
         self.world.touch()
 
-    @rule(until_retired=st.booleans())
-    def somebody_pushes(self, *, until_retired: bool) -> None:
+    @rule(
+        until_retired=st.booleans(),
+        now=st.booleans(),
+        force=st.booleans(),
+        strategy=st.sampled_from(STRATEGIES),
+        allow=st.sampled_from([(), ("shrink",), GUARDS]),
+        push_id=push_ids,
+    )
+    def somebody_pushes(self, *, until_retired: bool, **more: Any) -> None:
         self.tickets += 1
-        self.world.push(self.tickets, until_retired=until_retired)
+        self.world.push(self.tickets, until_retired=until_retired, **more)
 
-    @rule()
-    def somebody_restarts(self) -> None:
+    @rule(push_id=push_ids)
+    def somebody_restarts(self, push_id: str) -> None:
         self.tickets += 1
-        self.world.restart(self.tickets)
+        self.world.restart(self.tickets, push_id=push_id)
+
+    @rule(version=st.none() | st.integers(0, 9), push_id=push_ids)
+    def somebody_goes_back(self, version: int | None, push_id: str) -> None:
+        self.tickets += 1
+        self.world.rollback(self.tickets, version, push_id=push_id)
+
+    @rule(verb=st.sampled_from(VERBS))
+    def somebody_steers(self, verb: events.Verb) -> None:
+        self.tickets += 1
+        self.world.steer(self.tickets, verb)
+
+    @precondition(lambda self: "x" in self.world.directory.live and self.world.exit is None)
+    @rule()
+    def an_entry_is_gone_and_nothing_but_its_own_failure_keeps_it_alive(self) -> None:
+        """Whatever bakes, is paused, pinned, quarantined or held: what is gone is revoked in all workers at once."""
+        world = self.world
+        faults, world.faults = world.faults, Faults(quiet=world.faults.quiet)
+        world.bombs.clear()
+        del world.directory.live["x"]
+        world.post(events.Touched(None, urgent=True))
+        world.settle()
+        world.elapse(60)
+        world.faults = faults
+        serving = {name for name in world.digests() if "+x" in name}
+        told = {"entry_still_live", "rollout_failed"} & set(world.kinds())
+        assert not serving or told or world.directory.remains or world.invariants.stopped, "what is gone is revoked"
 
     @rule()
     def somebody_is_in_a_hurry(self) -> None:
         self.world.post(events.Touched(None, urgent=True))
 
-    @precondition(lambda self: self.tickets > 2)
+    @precondition(lambda self: self.tickets > 9)
     @rule(now=st.booleans())
     def somebody_stops_it(self, *, now: bool) -> None:
         self.world.post(events.StopAsked("test", now=now))
@@ -156,24 +228,44 @@ class FleetMachine(RuleBasedStateMachine):
         self.world.faults.poison[content(bad.rstrip("0"))] = what
         self.world.faults.chance, self.world.faults.victims = chance, victims
 
-    @rule(what=st.sampled_from(["journal", "commits", "archive", "looks", "spawns", "binds"]), fails=st.booleans())
+    @rule(
+        what=st.sampled_from(["journal", "commits", "archive", "looks", "recalls", "spawns", "binds", "quiet"]),
+        fails=st.booleans(),
+    )
     def something_outside_fails_or_works_again(self, what: str, *, fails: bool) -> None:
-        self.world.faults = replace(self.world.faults, **{what: fails})
+        self.world.faults = replace(self.world.faults, **{what: fails})  # type: ignore[arg-type]
 
     @rule(busy=st.sets(slots, max_size=1), pinned=st.sets(slots, max_size=1))
     def requests_take_long(self, busy: set[str], pinned: set[str]) -> None:
         self.world.faults.busy, self.world.faults.pinned = busy, pinned
 
+    @rule(
+        trial=st.sampled_from(["", "never starts", "silent"]),
+        gate=st.sampled_from(["", "refuses", "silent"]),
+        probe=st.sampled_from(["none", "passed"]),
+    )
+    def who_is_asked_answers_otherwise(self, trial: str, gate: str, probe: str) -> None:
+        self.world.faults = replace(self.world.faults, trial=trial, gate=gate, probe=probe)
+
     def teardown(self) -> None:
-        """Let everything be well, and time pass."""
+        """Let every rollout end whatever goes on to fail; then let everything be well, and time pass."""
         world = self.world
+        world.settle()
+        under_way = world.fleet.board.rollout
+        if under_way is not None:
+            world.elapse(LONGEST_SECONDS)
+            assert world.fleet.board.rollout is not under_way, "every rollout ends"
         world.faults = Faults()
+        world.bombs.clear()
         world.directory.problems = world.directory.remains = ()
         world.directory.unstable = world.directory.blocks = False
         world.settle()
         if world.exit is None:
             world.elapse(400)  # who died or hangs is not to be blamed on what comes now
             world.change("z")
+            if self.crowded:
+                self.tickets += 1
+                world.push(self.tickets, allow=GUARDS)
             world.settle()
             self._retire()
             world.elapse(400)
@@ -193,86 +285,3 @@ class FleetMachine(RuleBasedStateMachine):
 
 FleetMachine.TestCase.settings = budget(max_examples=2_000 if SEARCHING else 150, stateful_step_count=50)
 TestFleetMachine = FleetMachine.TestCase
-
-
-# --- lies and nonsense -----------------------------------------------------------------------------------------------
-
-bases = st.sampled_from([EMPTY.digest, content("a"), content("b")])
-some_keys = st.sampled_from([(), ("sources.x",)])
-some_problems = st.sampled_from([(), SYNTAX])
-tickets = st.integers(0, 12)
-versions = st.integers(0, 9).map(Version)
-reasons = st.just("no space left")
-given_settings = st.sampled_from([settings(1), settings(3, port=8081)])
-candidates = st.builds(
-    Candidate,
-    digests,
-    digests,
-    bases,
-    st.sampled_from([(), ("daemon.port",)]),
-    some_problems,
-    some_keys,
-    given_settings,
-)
-anything: st.SearchStrategy[Event] = st.one_of(
-    st.builds(events.Touched, st.none(), urgent=st.booleans()),
-    st.builds(events.CandidateSeen, tickets, candidates),
-    st.builds(
-        events.CandidateRefused,
-        *(
-            tickets,
-            st.just(SYNTAX),
-            st.booleans(),
-            bases,
-            some_keys,
-            st.none() | digests,
-            some_problems,
-            given_settings,
-        ),
-    ),
-    st.builds(events.LookFailed, tickets, reasons),
-    st.builds(events.Recorded, versions),
-    st.builds(events.CommitRecorded, versions),
-    st.builds(events.RecordFailed, versions, reasons),
-    st.builds(events.Archived, versions, st.none() | reasons),
-    st.builds(events.Spawned, slots, st.integers(0, 4), st.integers(2, 9)),
-    st.builds(events.SpawnFailed, slots, st.integers(0, 4), reasons),
-    st.builds(events.WorkerExited, slots, st.integers(0, 4), st.just("exit code 1"), st.booleans()),
-    st.builds(events.WorkerSaid, said(st.integers(0, 12))),
-    st.just(events.Bound()),
-    st.builds(events.BindFailed, reasons),
-    st.just(events.RestartAsked(0, "test", "me")),
-    st.builds(events.PushAsked, st.just(0), reasons, reasons, st.none() | st.integers(0, 3), st.booleans()),
-    st.just(events.Elapsed()),
-)
-AROUND = status.Surroundings(100.0, 0.0, 0.0, 1, "/srv", (), True, "inotify", 0.0, {})
-
-
-@given(
-    st.lists(st.tuples(anything, st.sampled_from([0.0, 0.0, 1.0, 30.0])), max_size=60),
-    st.sampled_from([None, Committed(Version(3), content("a"))]),
-    st.integers(40, 60),
-)
-def test_no_event_raises_in_any_state_whatever_workers_claim(
-    happenings: list[tuple[Event, float]], committed: Committed | None, stop_at: int
-) -> None:
-    now, highest, answered = 0.0, 3, set[int]()
-    fleet = Fleet(settings(3), History(highest, committed), now)
-    first = Candidate(content("b"), content("b"), EMPTY.digest, (), (), (), settings(3))
-    decided: list[Effect] = fleet.begin(first, (), now)
-    for number, (event, pause) in enumerate(happenings):
-        now += pause
-        happened = events.StopAsked("test", now=False) if number == stop_at else event
-        if isinstance(happened, events.PushAsked | events.RestartAsked):
-            happened = replace(happened, ticket=number + 1)
-        decided += fleet.handle(happened, now)
-        for effect in decided:
-            if isinstance(effect, effects.Record):
-                assert effect.version > highest
-                highest = effect.version
-            elif isinstance(effect, effects.Answer):
-                assert effect.ticket not in answered
-                answered.add(effect.ticket)
-        decided = []
-        fleet.deadline()
-        status.document(fleet.board, AROUND)

@@ -65,6 +65,20 @@ def test_the_oldest_of_too_many_quarantined_contents_is_forgotten() -> None:
     assert content("x299") in history.quarantined
 
 
+def test_content_that_somebody_wants_tried_again_is_no_longer_quarantined() -> None:
+    history = History(quarantined={A: "it failed", B: "it failed"})
+
+    history.release(A)
+    history.release(C)
+
+    assert history.quarantined == {B: "it failed"}
+
+
+def test_what_is_pinned_is_known_from_the_start() -> None:
+    assert History().pinned is None
+    assert History(pinned=A).pinned == A
+
+
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.sampled_from(["commit", "burn", "quarantine"])), max_size=40))
 def test_numbers_rise_and_committed_content_is_never_refused(steps: list[tuple[str, str]]) -> None:
     history, given_out = History(), [0]

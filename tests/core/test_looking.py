@@ -224,24 +224,26 @@ def test_a_stale_verdict_is_asked_for_again_at_once_for_the_same_riders() -> Non
     assert looked(looking, 1.0).riders == (PUSH,)
 
 
-def test_a_look_for_what_is_gone_gives_way_to_one_that_somebody_waits_for() -> None:
+def test_who_can_not_be_served_yet_is_looked_for_again_in_a_while() -> None:
     looking = Looking(0.0)
-    looking.bare(1.0)
-    looking.asked(PUSH, 1.0)
+    looking.asked(RESTART, 1.0)
 
-    assert not looked(looking, 1.0).look.bare
+    looking.later(looked(looking, 1.0).riders, 1.0)
 
-    looking.bare(1.0)
-    assert looked(looking, 1.0).look.bare
+    assert looking.pending() == (RESTART,)
+    assert looking.begin(1.9, SETTINGS) is None
+    assert looked(looking, 2.0).riders == (RESTART,)
 
 
-def test_a_stale_look_for_what_is_gone_is_one_again() -> None:
+def test_who_waits_for_a_while_rides_on_any_look_before() -> None:
     looking = Looking(0.0)
-    looking.bare(1.0)
+    looking.later([RESTART], 1.0)
 
-    looking.stale(looked(looking, 1.0), 1.0)
+    looking.asked(PUSH, 1.5)
 
-    assert looked(looking, 1.0).look.bare
+    flight = looked(looking, 1.5)
+    assert flight.look.whole
+    assert flight.riders == (RESTART, PUSH)
 
 
 def test_everybody_who_waits_is_known_until_the_verdict() -> None:

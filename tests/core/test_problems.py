@@ -13,6 +13,7 @@ from nexus_supervisor.core.problems import Problem
         (Problem("sources/a.toml", 7, "", "syntax", "no value"), "sources/a.toml:7: no value"),
         (Problem("sources", 0, "", "unreadable", "is missing"), "sources: is missing"),
         (Problem("", 0, "daemon.port", "range", "too high"), "daemon.port: too high"),
+        (Problem(".", 0, "sources", "guard", "all are gone"), "sources: all are gone"),
     ],
 )
 def test_a_problem_is_one_line_without_what_is_not_known(problem: Problem, line: str) -> None:

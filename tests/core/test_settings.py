@@ -21,6 +21,7 @@ from nexus_supervisor.core.settings import (
     needs,
     overrides_from_environment,
     parse,
+    unread,
 )
 from nexus_supervisor.core.tables import options
 
@@ -396,6 +397,12 @@ def test_overrides_survive_the_way_to_the_compiler_as_json() -> None:
 )
 def test_a_change_needs_what_the_contract_says(key: str, wanted: str) -> None:
     assert needs(key) == wanted
+
+
+def test_of_what_no_code_reads_yet_only_what_somebody_has_set_is_listed() -> None:
+    assert unread(Settings()) == ()
+    text = '[daemon]\nadmin_token = "env:TOKEN"\n[supervisor.restart]\nmax_restarts = 7\nperiod_seconds = 20.0\n'
+    assert unread(read(text).settings) == ("daemon.admin_token", "supervisor.restart.max_restarts")
 
 
 def test_every_listed_prefix_names_a_setting_or_a_table_of_them() -> None:

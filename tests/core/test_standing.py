@@ -75,3 +75,26 @@ def test_what_is_held_stays_so_until_a_restart_has_applied_it() -> None:
     standing = standing.restarted()
 
     assert (standing.held_keys, standing.drift) == ((), None)
+
+
+def test_what_was_left_on_purpose_is_pinned_also_where_it_failed_and_keys_are_held() -> None:
+    standing = Standing().seen(1.0, (COLD_KEY,), quarantined=True, pinned=True)
+
+    assert standing.drift == Drift(1.0, "pinned")
+    assert (standing.held_keys, standing.held_since) == ((COLD_KEY,), 1.0)
+    assert standing.seen(9.0, (COLD_KEY,), quarantined=False, pinned=True).drift == Drift(1.0, "pinned")
+
+
+def test_a_change_that_a_guard_refuses_is_rejected_since_the_first_look_at_it() -> None:
+    standing = Standing().guarded(1.0, (COLD_KEY,), SYNTAX).guarded(6.0, (COLD_KEY,), SYNTAX)
+
+    assert standing.drift == Drift(1.0, "rejected")
+    assert standing.rejection == Rejection(1.0, "rejected", SYNTAX)
+    assert (standing.held_keys, standing.held_since) == ((COLD_KEY,), 1.0)
+
+
+def test_a_guard_that_lets_it_go_leaves_nothing_but_the_last_rejection() -> None:
+    standing = Standing().guarded(1.0, (), SYNTAX).seen(2.0, (), quarantined=False)
+
+    assert (standing.drift, standing.refusing) == (None, ())
+    assert standing.rejection == Rejection(1.0, "rejected", SYNTAX)

@@ -12,7 +12,7 @@ from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.history import Committed
 from nexus_supervisor.core.messages import Retired
 from nexus_supervisor.core.status import Figures, Surroundings, document
-from tests.support.simulated import COLD_KEY, SYNTAX, content
+from tests.support.simulated import COLD_KEY, SYNTAX, content, settings
 from tests.support.world import World
 
 MOMENT = "1970-01-01T00:01:40.000Z"
@@ -46,7 +46,7 @@ def status(world: World, **changed: Any) -> dict[str, Any]:
         "last_compare": world.now - 2,
         "figures": {},
     }
-    shown = document(world.fleet.board, Surroundings(**(facts | changed)))
+    shown = document(world.fleet.board, world.fleet.trying.process, Surroundings(**(facts | changed)))
     assert json.loads(canonical.encode(shown)) == shown, "plain values only"
     return shown
 
@@ -163,7 +163,61 @@ def test_a_version_on_its_way_is_shown_with_its_phase() -> None:
             phases.append(rollout["phase"])
             assert (rollout["version"], status(world)["state"]) == (2, "rolling")
 
-    assert phases == ["trial", "staging", "wave"]
+    assert phases == ["trial", "staging", "canary", "wave"]
+
+
+def baking() -> World:
+    """Return a world in which version 2 bakes in gateway-0, after a trial."""
+    world = World(workers=2, given=settings(2, bake=5, trial=True))
+    world.begin()
+    world.settle()
+    world.elapse(30)
+    world.change("b")
+    world.settle()
+    return world
+
+
+def test_a_canary_is_shown_with_its_slot_and_its_numbers() -> None:
+    world = baking()
+    world.elapse(2)
+
+    shown = status(world)
+
+    rollout = shown["rollout"]
+    assert (rollout["phase"], rollout["kind"], rollout["canary"]) == ("bake", "push", ["gateway-0"])
+    assert (rollout["moved"], rollout["total"], rollout["paused_since"]) == (1, 2, None)
+    assert rollout["numbers"]["canary_requests"] > 100
+    assert [one["version"] for one in shown["workers"]] == [2, 1]
+    assert [one["digest"] for one in shown["workers"]] == [content("b"), content("a")]
+
+
+def test_a_pause_is_shown_with_its_beginning() -> None:
+    world = baking()
+    world.steer(1, "pause")
+
+    rollout = status(world)["rollout"]
+
+    assert (rollout["phase"], rollout["paused_since"]) == ("paused", "1970-01-01T00:02:10.000Z")
+
+
+def test_what_was_left_by_an_abort_is_pinned_and_is_drift() -> None:
+    world = baking()
+    world.steer(1, "abort")
+    world.settle()
+
+    shown = status(world)
+
+    assert shown["pinned"] == content("b")
+    assert shown["drift"]["reason"] == "pinned"
+    assert shown["quarantined"] == []
+
+
+def test_the_trial_worker_is_shown_beside_the_workers() -> None:
+    shown = status(baking())
+
+    assert shown["trial"] == {"state": "ready", "pid": 1002, "version": 1}
+    assert [one["slot"] for one in shown["workers"]] == ["gateway-0", "gateway-1"]
+    assert status(running())["trial"] is None
 
 
 def test_a_way_back_is_shown_as_one() -> None:

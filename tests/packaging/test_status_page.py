@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from nexus_supervisor.core.lifecycle import Life, Word
 from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.rollout import Kind, Phase, Rollout
-from nexus_supervisor.core.roster import Roster
+from nexus_supervisor.core.roster import Process, Roster
 from nexus_supervisor.core.settings import Settings
 from nexus_supervisor.core.standing import Drift, Rejection, Standing
 from tests.support.pages import DOCS, code, table, text
@@ -39,7 +40,14 @@ def board() -> Board:
     return found
 
 
-def document(found: Board) -> dict[str, Any]:
+def trial_worker() -> Process:
+    """Make a trial worker that holds the committed version."""
+    roster = Roster(lambda: 1.0, {})
+    roster.resize(["trial"])
+    return roster.word(roster.add("trial", 0, 0.0, Settings(), None), Word.SERVES)
+
+
+def document(found: Board, trial: Process | None = None) -> dict[str, Any]:
     around = status.Surroundings(
         now=1.0,
         wall_offset=0.0,
@@ -53,22 +61,33 @@ def document(found: Board) -> dict[str, Any]:
         figures={},
         security=((1.0, Notice("config_signature_invalid", "error", "It differs.", {"reason": "signature_mismatch"})),),
     )
-    return status.document(found, around)
+    return status.document(found, trial, around)
 
 
 @cache
 def documents() -> tuple[dict[str, Any], ...]:
     """Documents of everything that the status can tell."""
-    held, refused, rolling = board(), board(), [board() for _ in Phase]
+    held, refused, paused, rolling = board(), board(), board(), [board() for _ in Phase]
+    unread = board()
+    unread.settings = replace(unread.settings, daemon=replace(unread.settings.daemon, admin_token="env:TOKEN"))
     keys = ("destinations.main.db_path",)
     held.standing = Standing(held_keys=keys, drift=Drift(0.0, "held", keys))
     refused.standing = Standing(rejection=Rejection(0.0, "rejected", (PROBLEM,)), drift=Drift(0.0, "rejected"))
     refused.history.quarantine(Digest("e" * 64), "gateway-0 refused it")
     for one, phase in zip(rolling, Phase, strict=True):
         one.rollout = Rollout(Kind.PUSH, DIGEST, one.settings, version=Version(2), phase=phase)
+    paused.rollout = Rollout(
+        Kind.PUSH,
+        DIGEST,
+        paused.settings,
+        version=Version(2),
+        phase=Phase.BAKE,
+        canaries=("gateway-0",),
+        paused_since=0.5,
+    )
     back = board()
     back.rollout = Rollout(Kind.ROLLBACK, DIGEST, back.settings, version=Version(3), rollback_of=Version(2))
-    return tuple(document(one) for one in (board(), held, refused, back, *rolling))
+    return document(board(), trial_worker()), *map(document, (unread, held, refused, paused, back, *rolling))
 
 
 def fields(value: Any, where: str = "") -> Iterator[str]:

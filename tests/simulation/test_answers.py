@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from nexus_supervisor.core import events
-from nexus_supervisor.core.effects import Exit
-from tests.support.simulated import content
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.effects import Answer, Exit, Look, Note, Outcome, Release
+from nexus_supervisor.core.fleet import Fleet
+from nexus_supervisor.core.history import Committed, History
+from tests.support.simulated import content, settings
 from tests.support.world import World, recorded, running
 
 
@@ -88,3 +91,75 @@ def test_a_second_stop_ends_at_once() -> None:
     world.settle()
 
     assert world.exit == 0
+
+
+# --- one request, one answer -----------------------------------------------------------------------------------------
+
+
+def test_a_push_that_comes_again_under_its_id_waits_for_the_same_end() -> None:
+    world = running()
+    world.change("b")
+    world.push(1, push_id="p")
+
+    world.push(2, push_id="p")
+    world.settle()
+
+    assert world.answers[1] == world.answers[2]
+    assert world.answers[1].exit_code == 0
+    assert len(recorded(world)) == 2
+    assert [one.push_id for one in world.effects if isinstance(one, Note)] == ["p"]
+
+
+def test_a_push_that_comes_again_after_its_end_is_answered_as_it_was_and_looks_at_nothing() -> None:
+    world = running()
+    world.change("b")
+    world.push(1, push_id="p")
+    world.settle()
+    world.change("c")
+    world.settle()
+    before = len(world.performed(Look))
+
+    world.push(2, push_id="p")
+
+    assert world.answers[2] == world.answers[1]
+    assert len(world.performed(Look)) == before
+
+
+def test_who_asks_again_after_a_new_start_is_told_what_was_answered_before_it() -> None:
+    known = Outcome(4, "ROLLED_BACK", "Rolled back: the canary failed.", version=Version(2))
+    fleet = Fleet(settings(), History(2, Committed(Version(2), content("a"))), 0.0, answered={"p": ("push", known)})
+    fleet.begin(None, (), 0.0)
+
+    decided = fleet.handle(events.PushAsked(7, "", "me", None, until_retired=False, push_id="p"), 1.0)
+
+    assert [one for one in decided if isinstance(one, Answer)] == [Answer(7, known)]
+
+
+def test_a_request_without_an_id_is_a_request_of_its_own() -> None:
+    world = running()
+
+    world.push(1)
+    world.push(2)
+    world.settle()
+
+    assert world.answers.keys() == {1, 2}
+    assert not world.performed(Note)
+
+
+def test_content_that_failed_is_tried_again_where_somebody_insists_and_that_is_noted() -> None:
+    world = running()
+    world.faults.poison[content("bad")] = "refuse"
+    world.change("bad")
+    world.settle()
+    world.faults.poison.clear()
+    world.push(1)
+    world.settle()
+    assert world.answers[1].exit_code == 3
+
+    world.push(2, force=True)
+    world.settle()
+
+    assert world.answers[2].exit_code == 0
+    assert world.digests() == {content("bad")}
+    assert world.performed(Release) == [Release(content("bad"), "test", "me")]
+    assert world.fleet.board.history.quarantined == {}

@@ -25,7 +25,7 @@ def test_a_start_on_unchanged_content_still_holds_what_needs_a_restart() -> None
 def test_what_waits_is_judged_anew_where_something_else_was_committed_meanwhile() -> None:
     world = running(x="1")
     world.change("b")
-    while not recorded(world)[1:]:
+    while not [one for one in world.performed(effects.Commit) if one.version == 2]:  # type: ignore[union-attr]
         assert world.step()
     del world.directory.live["x"]
     world.directory.problems = SYNTAX
@@ -35,6 +35,22 @@ def test_what_waits_is_judged_anew_where_something_else_was_committed_meanwhile(
 
     assert world.digests() == {content("b")}, "what is revoked is revoked from what runs by then"
     assert world.answers[1].exit_code == 3
+
+
+def test_what_is_gone_takes_the_place_of_what_is_not_yet_live_everywhere() -> None:
+    world = running(x="1")
+    world.change("b")
+    while not recorded(world)[1:]:
+        assert world.step()
+    del world.directory.live["x"]
+    world.directory.problems = SYNTAX
+    world.push(1)
+
+    world.settle()
+
+    assert world.digests() == {content("a")}, "and does not start again where the directory is broken by then"
+    assert world.answers[1].exit_code == 3
+    world.check_rest()
 
 
 def test_a_candidate_that_waits_does_not_go_where_the_directory_is_broken_by_then() -> None:

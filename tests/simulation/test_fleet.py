@@ -309,6 +309,8 @@ def test_whatever_happens_the_fleet_comes_to_rest_on_one_version(seed: int) -> N
                 world.elapse(dice.random() * 3)
         for _ in range(dice.randrange(6)):
             world.step()
+    world.settle()
+    world.elapse(20)  # who died or hangs is not to be blamed on what comes now
     world.change("z")
     world.settle()
     world.elapse(300)

@@ -76,7 +76,6 @@ def test_a_candidate_is_tried_by_a_new_worker_where_no_other_is_left() -> None:
     world = running(workers=1)
     world.change("b")
     world.step()
-    world.step()
 
     world.lose("gateway-0")
     world.settle()
@@ -111,7 +110,7 @@ def test_a_worker_that_says_late_that_it_serves_still_owes_the_answer_that_it_wa
         assert world.step()
     world.pending = [event for event in world.pending if event != events.WorkerSaid(Ready("gateway-0", 2))]
     world.settle()
-    world.faults.poison[content("b")] = "silent"
+    world.faults.poison[content("b")], world.faults.victims = "silent", {"gateway-0"}
     world.change("b")
     world.settle()
     world.post(events.WorkerSaid(Ready("gateway-0", 2)))

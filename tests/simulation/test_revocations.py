@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nexus_supervisor.core import events
+from nexus_supervisor.core.rollout import Kind
 from tests.support.simulated import SYNTAX, content, settings
 from tests.support.world import World, recorded, running
 
@@ -105,3 +106,22 @@ def test_an_entry_that_came_back_and_vanished_again_is_told_anew() -> None:
     world.settle()
 
     assert world.kinds().count("entry_still_live") == 2
+
+
+def test_what_is_gone_does_not_wait_for_a_rollout_that_is_paused_or_hangs_in_its_trial_where_nothing_bakes() -> None:
+    for held_up in ("paused", "in its trial"):
+        world = running(x="1")
+        world.change("b")
+        world.settle_but(events.WorkerSaid)
+        if held_up == "paused":
+            world.steer(1, "pause")
+
+        world.remove("x")
+        world.settle_but(events.WorkerSaid)
+
+        rollout = world.fleet.board.rollout
+        assert rollout is not None
+        assert (rollout.kind, rollout.digest) == (Kind.REVOCATION, content("a"))
+        world.settle()
+        assert world.digests() == {content("b")}
+        assert world.kinds().count("revoked") == 1

@@ -149,7 +149,7 @@ def test_a_request_in_single_bytes_is_understood(tmp_path: Path) -> None:
         (frame(b"\x00" * (MAX_REQUEST_BYTES + 1))[:5], "was announced, over the limit"),
         (b"\xff\xff\xff\xff\x00", "was announced, over the limit"),
         (frame(b"not a request"), "the request can't be read"),
-        (frame(b"\x92\xabStopRequest\x80"), "expected exactly the fields now"),
+        (frame(b"\x92\xabStopRequest\x80"), "expected the fields now"),
         (frame(b"\x92\xadStatusRequest\x80", 1), "requests carry no descriptors"),
     ],
 )

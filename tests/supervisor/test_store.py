@@ -1,20 +1,34 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from nexus_supervisor.core import canonical
-from nexus_supervisor.core.records import Burnt, Candidate, Committed, Ended, Pinned, Quarantined, Spawned
+from nexus_supervisor.core import canonical, chain, codec
+from nexus_supervisor.core.records import (
+    Answered,
+    Burnt,
+    Candidate,
+    Committed,
+    Ended,
+    Pinned,
+    Quarantined,
+    Record,
+    Released,
+    Spawned,
+    Unpinned,
+)
 from nexus_supervisor.core.trust import Trust
-from nexus_supervisor.errors import DamageError
+from nexus_supervisor.errors import DamageError, RejectedError
 from nexus_supervisor.supervisor.journal import JournalError
 from nexus_supervisor.supervisor.keys import Keys
 from nexus_supervisor.supervisor.signing import Signer
-from nexus_supervisor.supervisor.store import Store
+from nexus_supervisor.supervisor.store import Retention, Store
 from tests.support.versions import AUDIENCE, SIGNER, UNSIGNED, History, candidate, content, issue, tiers
 
 if TYPE_CHECKING:
@@ -475,7 +489,7 @@ def test_a_signed_directory_opened_without_signing_says_that_it_holds_signatures
 
 
 def test_a_long_journal_is_made_short_without_losing_anything_that_counts(tmp_path: Path) -> None:
-    history = History(tmp_path, limit=20_000)
+    history = History(tmp_path, limit=20_000, remembered=10)
     history.store.record(Pinned("p" * 64), durable=False)
     history.store.record(Spawned("gateway-0", 3, 4711, 12.5, b"\1" * 32), durable=False)
     longest = 0
@@ -485,6 +499,7 @@ def test_a_long_journal_is_made_short_without_losing_anything_that_counts(tmp_pa
         longest = max(longest, history.path("state/journal").stat().st_size)
     assert longest < 25_000
     recovered = history.restart().recovered
+    assert [past.version for past in recovered.history] == list(range(90, 100))
     assert (recovered.committed, recovered.highest, recovered.pinned, recovered.alarms) == (last, 99, "p" * 64, ())
     assert recovered.incarnations == {"gateway-0": 3}
     # and the short journal still rebuilds both versions
@@ -522,3 +537,171 @@ def test_the_content_of_thousands_of_entries_is_stored_and_found(history: Histor
     assert history.store.load(2) == last
     shutil.rmtree(history.path("compiled"))
     assert history.restart().recovered.committed == last
+
+
+# --- an older format -------------------------------------------------------------------------------------------------
+
+
+def older(record: Record, *later: str) -> bytes:
+    """Return a record's bytes without the fields that a later format brought."""
+    fields = {one.name: getattr(record, one.name) for one in dataclasses.fields(record) if one.name not in later}
+    return codec.pack([type(record).__name__, fields])
+
+
+def write_older_journal(path: Path, *bodies: bytes) -> None:
+    digest = chain.GENESIS
+    with path.open("wb") as journal:
+        for body in bodies:
+            header, digest = chain.head(digest, body)
+            journal.write(header + body)
+
+
+def test_the_journal_of_an_older_format_opens_and_goes_on(history: History) -> None:
+    first, second = issue(1, content(alpha=1)), issue(2, content(alpha=2))
+    history.store.close()
+    later = ("kind", "requester", "changes", "at")
+    write_older_journal(
+        history.path("state/journal"),
+        older(candidate(first), *later),
+        older(Committed(1)),
+        older(candidate(second, first.content), *later),
+        older(Committed(2)),
+        older(Ended(2, "committed", "tighter", "ann"), "at", "numbers"),
+    )
+    recovered = history.restart().recovered
+    assert (recovered.committed, recovered.previous, recovered.alarms) == (second, first, ())
+    assert [(past.version, past.requester, past.at > 0) for past in recovered.history] == [
+        (1, "", True),
+        (2, "ann", True),
+    ]
+    history.last = second
+    assert history.commit(3, alpha=3) == history.restart().recovered.committed
+
+
+# --- what is kept, and for how long ----------------------------------------------------------------------------------
+
+
+def answer(push_id: str, version: int) -> Answered:
+    return Answered(push_id, "push", "", "ann", 0, "APPLIED", "Done.", version, 12.5)
+
+
+def test_requests_pins_and_what_was_released_outlive_the_supervisor(history: History) -> None:
+    stored = history.commit(1, alpha=1)
+    history.store.record(answer("a", 1), durable=False)
+    history.store.record(Pinned("p" * 64), durable=True)
+    history.store.record(Quarantined("d" * 64, "it failed"), durable=False)
+    history.store.record(Quarantined("e" * 64, "it failed"), durable=False)
+    history.store.record(Released("d" * 64, "it was the network", "ann"), durable=False)
+    recovered = history.restart().recovered
+    assert (recovered.committed, recovered.pinned, list(recovered.quarantined)) == (stored, "p" * 64, ["e" * 64])
+    assert dict(recovered.answered) == {"a": answer("a", 1)}
+    assert [past.pushes for past in recovered.history] == [("a",)]
+    history.store.record(Unpinned(), durable=True)
+    assert history.restart().recovered.pinned is None
+
+
+def test_a_journal_that_was_made_short_still_holds_the_history(tmp_path: Path) -> None:
+    history = History(tmp_path, limit=20_000, remembered=15)
+    for version in range(1, 60):
+        stored = history.offer(version, alpha=version)
+        if version % 3:
+            history.store.record(Ended(version, "rejected", "the trial died", "ann", 5.5), durable=False)
+        else:
+            history.store.record(Committed(version), durable=True)
+            history.store.archive(stored)
+            history.last = stored
+            history.store.record(Ended(version, "committed", "", "ann", 5.5, b'{"n":1}'), durable=False)
+        history.store.record(answer(f"push-{version}", version), durable=False)
+    size = history.path("state/journal").stat().st_size
+    recovered = history.restart().recovered
+    assert size < 30_000
+    assert [past.version for past in recovered.history] == list(range(45, 60))
+    assert [past.outcome for past in recovered.history] == ["committed", "rejected", "rejected"] * 5
+    assert all(past.digest and past.pushes and past.ended_at == 5.5 for past in recovered.history)
+    assert list(recovered.answered) == [f"push-{version}" for version in range(45, 60)]
+    assert (recovered.highest, recovered.alarms) == (59, ())
+    history.store.close()
+
+
+def age(history: History, version: int, days: float) -> None:
+    """Make a version's directory look so old."""
+    written = time.time() - days * 86_400
+    os.utime(history.path(f"compiled/{version:06d}"), (written, written))
+
+
+def archived(history: History) -> list[str]:
+    return sorted(path.name for path in history.path("compiled").iterdir() if not path.is_symlink())
+
+
+def test_versions_that_are_too_old_go_but_never_the_committed_and_the_previous_content(tmp_path: Path) -> None:
+    history = History(tmp_path, days=30)
+    for version in range(1, 6):
+        history.commit(version, alpha=version)
+    for version, days in ((1, 40.0), (2, 29.0), (3, 31.0), (4, 400.0), (5, 400.0)):
+        age(history, version, days)
+    history.commit(6, alpha=5)  # the content of 5 again: the previous other content is that of 4
+    assert archived(history) == ["000002", "000004", "000006"]
+    history.store.close()
+
+
+def test_without_a_limit_of_age_old_versions_stay(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.commit(1, alpha=1)
+    age(history, 1, 4_000)
+    history.commit(2, alpha=2)
+    history.commit(3, alpha=3)
+    assert archived(history) == ["000001", "000002", "000003"]
+    history.store.close()
+
+
+def test_limits_that_change_are_followed(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    for version in range(1, 30):
+        history.commit(version, alpha=version)
+    assert len(archived(history)) == 20
+    history.store.keep(Retention(versions=3, days=0.0, history=10, journal_bytes=1))
+    history.commit(30, alpha=30)
+    history.store.record(Ended(30, "committed", "", "ann"), durable=False)
+    assert archived(history) == ["000028", "000029", "000030"]
+    assert history.path("state/journal").stat().st_size < 20_000
+    assert [past.version for past in history.restart().recovered.history] == list(range(21, 31))
+    history.store.close()
+
+
+# --- going back ------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_is_kept_can_be_recalled(history: History) -> None:
+    first = history.commit(1, alpha=1)
+    history.commit(2, alpha=2)
+    history.commit(3, alpha=3)
+    assert history.store.recall(1) == first
+
+
+def test_without_a_number_the_newest_version_with_other_content_is_recalled(history: History) -> None:
+    history.commit(1, alpha=1)
+    second = history.commit(2, alpha=2)
+    history.commit(3, alpha=3)
+    history.commit(4, alpha=3)
+    assert history.store.recall(None) == second
+    assert history.restart().recall(None) == second
+
+
+def test_where_there_is_nothing_to_go_back_to_that_is_said(history: History) -> None:
+    for version in (None, 1):
+        with pytest.raises(RejectedError):
+            history.store.recall(version)
+    history.commit(1, alpha=1)
+    with pytest.raises(RejectedError, match="nothing to go back to"):
+        history.store.recall(None)
+    with pytest.raises(RejectedError, match="version 7 can't be used: compiled/ keeps only 1"):
+        history.store.recall(7)
+
+
+def test_a_damaged_version_is_not_recalled(history: History) -> None:
+    history.commit(1, alpha=1)
+    history.commit(2, alpha=2)
+    flip(history.path("compiled/000001/sources.json"), 100)
+    with pytest.raises(DamageError) as caught:
+        history.store.recall(None)
+    assert caught.value.file == "compiled/000001/sources.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nexus_supervisor.compiler.compile import Compiler
 from nexus_supervisor.core import canonical, delta
 from nexus_supervisor.core.codec import unpack
-from nexus_supervisor.core.compilation import Adopt, Adopted, Begin, Look, Refused, Seen
+from nexus_supervisor.core.compilation import Adopt, Adopted, Begin, Look, Recall, Refused, Seen
 from nexus_supervisor.core.content import EMPTY
 
 if TYPE_CHECKING:
@@ -128,6 +128,33 @@ class Desk:
         if message.payload is None:
             return self.content
         return self.content.after(delta.decode(message.payload))
+
+    def remaining(self, message: Seen) -> Content:
+        """Return what runs less what is gone, as a verdict describes it."""
+        assert message.revoked is not None
+        payload = message.payload if message.revoked == message.digest else message.revoked_payload
+        assert payload is not None
+        content = self.content.after(delta.decode(payload))
+        assert content.digest == message.revoked
+        return content
+
+    def recall(self, older: Content) -> Answer:
+        """Have an older content judged, and return the whole answer."""
+        payload = delta.encode(older.delta_from(self.content if self.content.sections else None))
+        return self.compiler.recall(Recall(7, payload, payload_beside=False), payload)
+
+    def recalled(self, older: Content) -> Seen:
+        """Have an older content judged that can go live."""
+        message = self.recall(older).message
+        assert isinstance(message, Seen), lines(message)
+        assert message.wanted == older.digest
+        return message
+
+    def not_recalled(self, older: Content) -> list[str]:
+        """Have an older content judged that can't be used, and return why."""
+        message = self.recall(older).message
+        assert isinstance(message, Refused), message
+        return lines(message)
 
     def adopt_message(self, message: Adopt, payload: bytes | None) -> Adopted:
         """Have the compiler adopt."""

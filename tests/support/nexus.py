@@ -19,7 +19,14 @@ import pytest
 
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.core import canonical
-from nexus_supervisor.core.control import Ended, Noticed, PushRequest, RestartRequest
+from nexus_supervisor.core.control import (
+    Ended,
+    Noticed,
+    PushRequest,
+    RestartRequest,
+    RollbackRequest,
+    SteerRequest,
+)
 from nexus_supervisor.errors import NotRunningError, UnfinishedError
 from tests.support import leaks
 from tests.support.http import PATIENCE_SECONDS, Connection, Response
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
+
+    from nexus_supervisor.core.control import Request
 
 __all__ = ["Nexus", "command"]
 
@@ -126,9 +135,17 @@ class Nexus:
 
     # --- what is asked of it ---
 
-    def push(self, reason: str = "", expect: int | None = None, wait: str = "active") -> Ended:
+    def push(self, reason: str = "", expect: int | None = None, wait: str = "active", **options: Any) -> Ended:
         """Have it look now, and return its verdict on what the directory holds."""
-        return self._ended(PushRequest(reason=reason, expect=expect, wait=wait))
+        return self._ended(PushRequest(reason=reason, expect=expect, wait=wait, **options))
+
+    def rollback(self, version: int | None = None, reason: str = "", push_id: str = "") -> Ended:
+        """Have it go back to older content, and return what came of it."""
+        return self._ended(RollbackRequest(version=version, reason=reason, push_id=push_id))
+
+    def steer(self, verb: str, reason: str = "") -> Ended:
+        """Steer the rollout that runs."""
+        return self._ended(SteerRequest(verb=verb, reason=reason))
 
     def restart(self, reason: str = "", *, now: bool = False) -> Ended:
         return self._ended(RestartRequest(reason=reason, now=now))
@@ -199,7 +216,7 @@ class Nexus:
 
     # --- inside ---
 
-    def _ended(self, request: PushRequest | RestartRequest) -> Ended:
+    def _ended(self, request: Request) -> Ended:
         answer = self.client.ask(request, PATIENCE_SECONDS)
         assert isinstance(answer, Ended)
         return answer

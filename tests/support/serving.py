@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from nexus_supervisor.core.content import Content
+    from nexus_supervisor.core.readings import Reading
 
 ONE = a_content({"nut": {"price": 1}})
 TWO = a_content({"nut": {"price": 2}})
@@ -53,6 +54,11 @@ def retired(worker: Worker, version: int) -> None:
 def totals(site: Site, number: int = 0) -> Totals:
     """Return what a worker has counted."""
     return Layout(ROWS, SLOTS).totals(site.words(), number)
+
+
+def reading(site: Site, number: int = 0) -> Reading:
+    """Return what a worker has counted on its newest version."""
+    return Layout(ROWS, SLOTS).reading(site.words(), number)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,28 @@
-"""What surrounds the fleet, simulated: a directory with its compiler, and workers that answer, refuse, hang or die."""
+"""What surrounds the fleet, simulated: a directory with its compiler, and what can go wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nexus_supervisor.core.content import EMPTY, Digest
-from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen
+from nexus_supervisor.core.content import EMPTY, Digest, Version
+from nexus_supervisor.core.events import Candidate, CandidateRefused, CandidateSeen, Recalled
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.settings import Settings, parse
+from nexus_supervisor.core.shape import NO_SHAPE, SectionShape, Shape
 
 if TYPE_CHECKING:
-    from nexus_supervisor.core.effects import Look
+    from nexus_supervisor.core.effects import Look, Recall
 
-__all__ = ["COLD_KEY", "SYNTAX", "Directory", "Faults", "SimulatedWorker", "content", "name_of", "settings"]
+__all__ = ["COLD_KEY", "SYNTAX", "Directory", "Faults", "content", "name_of", "settings"]
 
 SYNTAX = (Problem("sources/a.toml", 3, "", "syntax", "expected a key, found '='"),)
 HELD_BACK = (Problem("sources/a.toml", 1, "source.target_destination", "value", "it waits for the held destination"),)
+NOT_THERE = (Problem("compiled", 0, "", "value", "this version is not there"),)
 COLD_KEY = "destinations.main.db_path"
+KILOBYTE = 1024
+"""So many bytes a character of an entry counts, or no name could be long enough for a guard against growth."""
 
 
 def content(name: str) -> Digest:
@@ -31,14 +35,17 @@ def name_of(digest: Digest) -> str:
     return "nothing" if digest == EMPTY.digest else digest.rstrip("0")
 
 
-def settings(workers: int = 3, port: int = 8080, **supervisor: object) -> Settings:
-    """Return settings for a small fleet: no debounce, no grace, no bake."""
+def settings(
+    workers: int = 3, port: int = 8080, *, bake: float = 0, trial: bool = False, **supervisor: Any
+) -> Settings:
+    """Return settings for a small fleet: no debounce, no grace; a bake and a trial only where they are asked for."""
+    rollout = {"bake_seconds": bake, "trial": {"enabled": trial}, **supervisor.pop("rollout", {})}
     document = {
         "daemon": {"port": port},
         "supervisor": {
             "workers": workers,
             "watch": {"debounce_ms": 0, "remove_settle_ms": 0},
-            "rollout": {"bake_seconds": 0},
+            "rollout": rollout,
             **supervisor,
         },
     }
@@ -61,6 +68,11 @@ class Files:
         names = "+".join(value if name == "main" else name for name, value in sorted(self.live.items()))
         return content(f"{names or 'empty'}{f'!{self.cold}' if self.cold else ''}")
 
+    @property
+    def size(self) -> int:
+        """Return how many bytes it counts."""
+        return KILOBYTE * sum(map(len, self.live.values()))
+
 
 @dataclass
 class Directory:
@@ -74,6 +86,7 @@ class Directory:
     blocks: bool = False
     remains: tuple[Problem, ...] = ()
     doubtful: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()
     adopted: Digest | None = None
     known: dict[Digest, Files] = field(default_factory=dict)
 
@@ -87,70 +100,101 @@ class Directory:
         """Return the restart-required part of a content."""
         return self.known[digest].cold
 
+    @property
+    def base(self) -> Digest:
+        """Return the content that verdicts are against."""
+        return EMPTY.digest if self.adopted is None else self.adopted
+
+    @property
+    def running(self) -> Files | None:
+        """Return what runs."""
+        return None if self.adopted is None else self.known[self.adopted]
+
     def verdict(self, look: Look) -> CandidateSeen | CandidateRefused:
         """Judge what the directory holds."""
-        running = None if self.adopted is None else self.known[self.adopted]
-        base = EMPTY.digest if self.adopted is None else self.adopted
-        gone = () if running is None else tuple(f"sources.{name}" for name in running.live if name not in self.live)
-        less = base if running is None or not gone else self._less(running)
+        gone = self._gone()
         if self.problems:
-            return self._refused(look.ticket, base, less, gone)
-        return CandidateSeen(look.ticket, self._seen(look, running, base, less, gone))
+            return self._refused(look.ticket, gone)
+        seen = self._seen(whole=look.whole, gone=gone)
+        revoked = self._revoked(gone)
+        if revoked is not None:
+            in_force = self.known[revoked].settings
+            seen = replace(
+                seen, revoked=revoked, revoked_settings=in_force, revoked_shape=self.shape(self.base, revoked)
+            )
+        return CandidateSeen(look.ticket, replace(seen, remains=self.remains if gone else ()))
 
-    def _less(self, running: Files) -> Digest:
+    def recall(self, asked: Recall, issued: Mapping[int, Digest], committed: int) -> Recalled:
+        """Judge an older content as if the files held it; None asks for the newest other one before ``committed``."""
+        version = asked.version
+        if version is None:
+            older = [one for one in issued if one < committed and issued[one] != issued[committed]]
+            version = max(older, default=0)
+        running = self.running
+        if version not in issued or running is None:
+            return Recalled(asked.ticket, Version(version), None, NOT_THERE)
+        old = self.known[issued[version]]
+        left = {name: value for name, value in old.live.items() if name in self.live}
+        gone = tuple(f"sources.{name}" for name in old.live if name not in self.live)
+        held = (COLD_KEY,) if old.cold != running.cold else ()
+        digest = self.put(left, running.cold, running.settings if held else old.settings)
+        candidate = Candidate(digest, digest, self.base, held, (), gone, self.known[digest].settings)
+        return Recalled(asked.ticket, Version(version), replace(candidate, shape=self.shape(self.base, digest)))
+
+    def shape(self, before: Digest, after: Digest) -> Shape:
+        """Compare two contents."""
+        if before not in self.known or after not in self.known:
+            return NO_SHAPE
+        here, there = self.known[before], self.known[after]
+        removed = len(here.live.keys() - there.live.keys())
+        sections = {"sources": SectionShape(len(here.live), len(there.live), removed)}
+        return Shape(sections, here.size, there.size)
+
+    def _gone(self) -> tuple[str, ...]:
+        running = self.running
+        return () if running is None else tuple(f"sources.{name}" for name in running.live if name not in self.live)
+
+    def _revoked(self, gone: tuple[str, ...]) -> Digest | None:
+        """Return what runs less what is gone; None where nothing is, or what remains is invalid."""
+        running = self.running
+        if running is None or not gone or self.remains:
+            return None
         left = {name: value for name, value in running.live.items() if name in self.live}
         return self.put(left, running.cold, running.settings)
 
-    def _refused(self, ticket: int, base: Digest, less: Digest, gone: tuple[str, ...]) -> CandidateRefused:
-        goes = bool(gone) and not self.remains
+    def _refused(self, ticket: int, gone: tuple[str, ...]) -> CandidateRefused:
+        revoked = self._revoked(gone)
+        in_force = None if revoked is None else self.known[revoked].settings
+        shape = NO_SHAPE if revoked is None else self.shape(self.base, revoked)
         remains = self.remains if gone else ()
-        revoked, in_force = (less, self.known[less].settings) if goes else (None, None)
-        verdict = CandidateRefused(ticket, self.problems, self.unstable, base, gone, revoked, remains, in_force)
+        verdict = CandidateRefused(
+            ticket, self.problems, self.unstable, self.base, gone, revoked, remains, in_force, shape=shape
+        )
         return replace(verdict, doubtful=self.doubtful)
 
-    def _seen(self, look: Look, running: Files | None, base: Digest, less: Digest, gone: tuple[str, ...]) -> Candidate:
+    def _seen(self, *, whole: bool, gone: tuple[str, ...]) -> Candidate:
+        running, base = self.running, self.base
         wanted = self.put(self.live, self.cold, self.settings)
-        if look.whole or running is None:
-            return Candidate(wanted, wanted, base, (), (), gone, self.settings)
+        if whole or running is None:
+            seen = Candidate(wanted, wanted, base, (), (), gone, self.settings)
+            return replace(seen, shape=self.shape(base, wanted))
         held = (COLD_KEY,) if self.cold != running.cold else ()
-        blocked = HELD_BACK if held and self.blocks else ()
-        if look.bare or blocked:
-            digest = base if self.remains else less
-            return Candidate(wanted, digest, base, held, blocked + self.remains, gone, running.settings)
+        if held and self.blocks:
+            seen = Candidate(wanted, base, base, held, HELD_BACK, gone, running.settings)
+            return replace(seen, shape=self.shape(base, base))
         in_force = running.settings if held else self.settings
         digest = self.put(self.live, running.cold, in_force)
-        return Candidate(wanted, digest, base, held, (), gone, in_force)
-
-
-@dataclass
-class SimulatedWorker:
-    """Hold what a worker process knows; ``spawned`` is the content whose settings it was started with."""
-
-    slot: str
-    incarnation: int
-    floor: int
-    spawned: Digest
-    current: tuple[int, Digest] | None = None
-    previous: Digest | None = None
-    staged: tuple[int, Digest, int] | None = None
-    served: list[int] = field(default_factory=list)
-    ready: bool = False
-    draining: bool = False
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Return slot and incarnation."""
-        return self.slot, self.incarnation
-
-    @property
-    def serving(self) -> bool:
-        """Say whether new requests may reach it."""
-        return self.ready and not self.draining
+        seen = Candidate(wanted, digest, base, held, (), gone, in_force)
+        return replace(seen, shape=self.shape(base, digest), widened=self.widened if digest != base else ())
 
 
 @dataclass
 class Faults:
-    """Say what goes wrong. ``poison`` is what a content does to a worker, to which (none: all), and how often."""
+    """Say what goes wrong. ``poison`` is what a content does to a worker, to which (none: all), and how often.
+
+    ``trial`` is what is wrong with the trial worker, ``gate`` with the external gate, ``probe`` what a healthy probe
+    answers, ``quiet`` that no requests come.
+    """
 
     poison: dict[Digest, str] = field(default_factory=dict)
     victims: set[str] = field(default_factory=set)
@@ -159,7 +203,12 @@ class Faults:
     commits: bool = False
     archive: bool = False
     looks: bool = False
+    recalls: bool = False
     spawns: bool = False
     binds: bool = False
+    quiet: bool = False
+    trial: str = ""
+    gate: str = ""
+    probe: str = "none"
     busy: set[str] = field(default_factory=set)
     pinned: set[str] = field(default_factory=set)

@@ -50,9 +50,18 @@ def candidate(stored: Stored, base: Content | None = None) -> Candidate:
 class History:
     """Do with a store what the supervisor does: record, commit, archive, one version after the other."""
 
-    def __init__(self, directory: Path, signer: Signer = SIGNER, *, kept: int = 20, limit: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        signer: Signer = SIGNER,
+        *,
+        kept: int = 20,
+        days: float = 0.0,
+        limit: int = 1 << 20,
+        remembered: int = 1_000,
+    ) -> None:
         self.directory, self.signer = directory, signer
-        self._kept, self._limit = kept, limit
+        self._kept, self._days, self._limit, self._remembered = kept, days, limit, remembered
         directory.mkdir(exist_ok=True)
         self.store = self.open()
         self.last = self.store.recovered.committed
@@ -60,7 +69,12 @@ class History:
     def open(self, trust: Trust | None = None) -> Store:
         """Open the directory's store, as another start would."""
         return Store.open(
-            self.directory, trust or self.signer.trust, kept_versions=self._kept, journal_limit_bytes=self._limit
+            self.directory,
+            trust or self.signer.trust,
+            kept_versions=self._kept,
+            journal_limit_bytes=self._limit,
+            kept_days=self._days,
+            kept_history=self._remembered,
         )
 
     def offer(self, version: int, **tiers: int) -> Stored:

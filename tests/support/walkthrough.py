@@ -12,6 +12,8 @@ Decided here: what a block is, and when an output is the one that is shown. Not 
 - ``<!-- not run: why -->`` before a block says that it isn't run.
 - Below a heading with the name of a track, blocks are for that track alone.
 - A block without a language is a picture, not code.
+- Where a rollout is, which ``push`` and ``restart`` tell line by line where there is no terminal, is left out: a reader
+  has a terminal.
 """
 
 from __future__ import annotations
@@ -52,7 +54,12 @@ _HEADING = re.compile(r"^(#+) (.+)$")
 _FILE = re.compile(r"^(?:# |<!-- )([\w-][\w./-]*\.\w+)(, at the end)?(?: -->)?$")
 _INDENTED_RUN = re.compile(r"^    (?:.* && )?(nexus-supervisor run .*)$")
 _RUN = re.compile(r"nexus-supervisor run\b")
+_PUSH = re.compile(r"nexus-supervisor push\b")
 _LOOKS_BY_ITSELF = re.compile(r"nexus-supervisor\b")
+_PROGRESS = re.compile(
+    r"^(?:Version \d+ is (?:(?:tried|activated|watched) in|staged|inconclusive|live in \d+ of)\b.*|version \d+: .*)\n",
+    re.MULTILINE,
+)
 _VARIES = (
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "MOMENT"),
@@ -132,6 +139,7 @@ class _Reader:
         self._nexus: Nexus | None = None
         self._shown: tuple[Block, str] | None = None
         self._address = SHOWN_ADDRESS
+        self._unseen = False
 
     def do(self, block: Block) -> None:
         """Write its file, run its script, or run its commands."""
@@ -167,18 +175,20 @@ class _Reader:
         body = f"\n{rest}" if at_the_end else block.body
         with path.open("a" if at_the_end else "w", encoding="utf-8") as file:
             file.write(body)
-        self._settle()
+        self._unseen = True
 
     def _command(self, block: Block, command: str, shown: str) -> None:
         if _RUN.match(command):
             self._start(block, command, shown)
             return
+        if not _PUSH.match(command):
+            self._settle()
         output = self._as_shown(self._shell.run(command.replace(SHOWN_ADDRESS, self._address)))
         assert same(shown, output), f"{block}: $ {command}\n--- shown:\n{shown}--- found:\n{output}"
-        if not _LOOKS_BY_ITSELF.match(command):
-            self._settle()
+        self._unseen = not _LOOKS_BY_ITSELF.match(command)
 
     def _script(self, block: Block) -> None:
+        self._settle()
         found = subprocess.run(
             [sys.executable, "-"],
             cwd=self._place,
@@ -203,11 +213,13 @@ class _Reader:
         self._shown, self._address = (block, shown), self._nexus.address
 
     def _settle(self) -> None:
-        """Wait until the supervisor has seen what was changed."""
-        if self._nexus is not None and self._nexus.process.poll() is None:
+        """Wait until what was changed is in every worker; a reader who pushes next sees that happen."""
+        if self._unseen and self._nexus is not None and self._nexus.process.poll() is None:
             self._nexus.push()
+        self._unseen = False
 
     def _as_shown(self, output: str) -> str:
+        output = _PROGRESS.sub("", output)
         return output.replace(self._address, SHOWN_ADDRESS).replace(str(self._place), SHOWN_PLACE)
 
 

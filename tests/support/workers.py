@@ -25,6 +25,7 @@ from nexus_supervisor.core.messages import (
     Booted,
     Drain,
     FromWorker,
+    Limit,
     Ready,
     Rejected,
     Stage,
@@ -143,7 +144,16 @@ class Site:
 class Worker:
     """Run one worker process and talk to it; it is killed at the end if it still runs."""
 
-    def __init__(self, site: Site, number: int = 0, *, incarnation: int = 1, floor: int = 0, **fields: Any) -> None:
+    def __init__(
+        self,
+        site: Site,
+        number: int = 0,
+        *,
+        incarnation: int = 1,
+        floor: int = 0,
+        output: int | None = None,
+        **fields: Any,
+    ) -> None:
         self.site = site
         ours, theirs = socket.socketpair()
         self._log = (site.directory / f"worker-{number}-{secrets.token_hex(4)}.log").open("w+")
@@ -151,9 +161,10 @@ class Worker:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nexus_supervisor.agent.boot", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=self._log,
+                stdout=self._log if output is None else output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
+                env=os.environ | ({"NEXUS_TRIAL": "1"} if fields.get("trial") else {}),
             )
         self.wire: Wire[FromWorker, ToWorker] = Wire(ours, FROM_WORKER, TO_WORKER)
         self.messages: list[FromWorker] = []
@@ -180,7 +191,8 @@ class Worker:
         }
         self.push = 0
         said = Start(**(start | fields))
-        self.wire.send(said, [*[site.listener.fileno() for _ in said.listeners], site.counters])
+        beside = [*[site.listener.fileno() for _ in said.listeners], site.counters]
+        self.wire.send(said, [] if said.trial else beside)
 
     def __enter__(self) -> Self:
         return self
@@ -272,6 +284,35 @@ class Worker:
         """Wait for the end of the process and return its status."""
         self.rest()
         return self.process.wait()
+
+
+class TrialWorker(Worker):
+    """Run the trial worker, which holds a first version and tries others."""
+
+    def __init__(self, site: Site, content: Content, **fields: Any) -> None:
+        super().__init__(site, **{"slot": "trial", "trial": True, "listeners": ()} | fields)
+        self.holds = content
+
+    def __enter__(self) -> Self:
+        try:
+            self.receive(Booted)
+            self.go(self.holds, 1)
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def limit(self, cpu_seconds: float = 60.0, memory_mb: int = 1_024, timeout_seconds: float = 60.0) -> None:
+        """Bound what later trials may cost."""
+        self.wire.send(Limit(cpu_seconds, memory_mb, timeout_seconds))
+
+    def tries(self, content: Content, version: int = 2, **fields: Any) -> str:
+        """Have a version tried; return why it is refused, or nothing."""
+        verdict = self.stage(content, version, self.holds, **fields)
+        if isinstance(verdict, Staged):
+            return ""
+        assert verdict.reason == "model", verdict
+        return verdict.detail
 
 
 def a_table(*values: str) -> int:

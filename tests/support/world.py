@@ -10,29 +10,19 @@ import random
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import effects, events
-from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.fleet import Fleet
 from nexus_supervisor.core.history import Committed, History
-from nexus_supervisor.core.messages import (
-    Activate,
-    Active,
-    Booted,
-    Discard,
-    Drain,
-    Drained,
-    Ready,
-    Rejected,
-    Retired,
-    Staged,
-)
 from tests.support.invariants import Invariants
-from tests.support.simulated import Directory, Faults, SimulatedWorker, name_of, settings
+from tests.support.performing import perform
+from tests.support.simulated import Directory, Faults, name_of, settings
+from tests.support.simulated_workers import TRIAL, SimulatedWorker, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nexus_supervisor.core.content import Digest
     from nexus_supervisor.core.effects import Effect, Outcome
-    from nexus_supervisor.core.events import Event
+    from nexus_supervisor.core.events import Event, Verb
     from nexus_supervisor.core.notices import Notice
     from nexus_supervisor.core.problems import Problem
     from nexus_supervisor.core.settings import Settings
@@ -41,7 +31,11 @@ __all__ = ["World", "recorded", "running"]
 
 
 class World:
-    """Perform the effects of a fleet and hold the events that are under way."""
+    """Perform the effects of a fleet and hold the events that are under way.
+
+    ``workers`` are the processes that serve, ``trials`` those that only try. ``rates`` are requests a second, by slot,
+    where they are not as usual; ``bombs`` say when a process will die.
+    """
 
     def __init__(
         self, seed: int = 0, *, workers: int = 3, committed: Committed | None = None, given: Settings | None = None
@@ -53,14 +47,17 @@ class World:
         self.fleet = Fleet(self.settings, History(committed.version if committed else 0, committed), self.now)
         self.faults = Faults()
         self.pending: list[Event] = []
+        self.staff = Workers(self)
         self.workers: dict[tuple[str, int], SimulatedWorker] = {}
+        self.trials: dict[tuple[str, int], SimulatedWorker] = {}
+        self.rates: dict[str, float] = {}
+        self.bombs: list[tuple[float, tuple[str, int]]] = []
         self.durable: dict[int, Digest] = {}
         self.answers: dict[int, Outcome] = {}
         self.asked: list[int] = []
         self.notices: list[Notice] = []
         self.effects: list[Effect] = []
         self.exit: int | None = None
-        self._pids = 1000
         self.heard: Callable[[Event | Effect], None] = lambda _: None
         if committed is not None:
             self.durable[committed.version] = committed.digest
@@ -111,16 +108,28 @@ class World:
         message = "the fleet doesn't come to rest"
         raise AssertionError(message)
 
+    def settle_but(self, late: type[Event]) -> None:
+        """Deliver everything that is under way but for one kind of event."""
+        while others := [index for index, event in enumerate(self.pending) if not isinstance(event, late)]:
+            self.deliver(others[0])
+
     def until_somebody_serves(self, version: int) -> None:
         """Deliver events until a worker has activated a version; its answer is still under way."""
         while not any(one.current and one.current[0] == version for one in self.workers.values()):
             assert self.step(), f"nobody ever serves version {version}"
 
     def elapse(self, seconds: float) -> None:
-        """Let time pass, with a wake-up at every deadline."""
+        """Let time pass, with a wake-up at every deadline, and let die who is about to."""
         end, idle = self.now + seconds, 0
         while self.exit is None:
             deadline = self.fleet.deadline()
+            bomb = min(self.bombs, default=None)
+            if bomb is not None and bomb[0] <= min(end, deadline if deadline is not None else end):
+                self.bombs.remove(bomb)
+                self.now = max(self.now, bomb[0])
+                self.die(bomb[1], "killed by SIGABRT")
+                self.settle()
+                continue
             if deadline is None or deadline > end:
                 break
             idle = 0 if deadline > self.now else idle + 1
@@ -129,6 +138,29 @@ class World:
             self.post(events.Elapsed())
             self.settle()
         self.now = end
+
+    def process(self, key: tuple[str, int]) -> SimulatedWorker | None:
+        """Return a process that is not dead, one that serves or one that tries."""
+        return self.workers.get(key) or self.trials.get(key)
+
+    def kill(self, slot: str) -> None:
+        """Let the processes of a slot die."""
+        for key in [key for key in (*self.workers, *self.trials) if key[0] == slot]:
+            self.die(key, "killed by SIGKILL")
+
+    def lose(self, slot: str) -> None:
+        """Let the processes of a slot die before what they said has arrived, and tell the fleet at once."""
+        for key in [key for key in (*self.workers, *self.trials) if key[0] == slot]:
+            self.pending = [event for event in self.pending if _speaker(event) != key]
+            self._forget(key)
+            self.post(events.WorkerExited(*key, "killed by SIGKILL", clean=False))
+
+    def die(self, key: tuple[str, int], status: str, *, clean: bool = False) -> None:
+        """Let one process die."""
+        if self._forget(key):
+            self.pending.append(events.WorkerExited(*key, status, clean))
+
+    # --- what people do ------------------------------------------------------------------------------------------
 
     def touch(self) -> None:
         """Say that a file may have changed."""
@@ -140,32 +172,33 @@ class World:
         self.directory.problems = ()
         self.touch()
 
-    def kill(self, slot: str) -> None:
-        """Let the processes of a slot die."""
-        for key in [key for key in self.workers if key[0] == slot]:
-            self.die(key, "killed by SIGKILL")
+    def remove(self, *names: str) -> None:
+        """Let entries vanish from the directory."""
+        for name in names:
+            del self.directory.live[name]
+        self.touch()
 
-    def lose(self, slot: str) -> None:
-        """Let the processes of a slot die before what they said has arrived, and tell the fleet at once."""
-        for key in [key for key in self.workers if key[0] == slot]:
-            self.pending = [event for event in self.pending if _speaker(event) != key]
-            del self.workers[key]
-            self.post(events.WorkerExited(*key, "killed by SIGKILL", clean=False))
-
-    def die(self, key: tuple[str, int], status: str, *, clean: bool = False) -> None:
-        """Let one process die."""
-        if self.workers.pop(key, None) is not None:
-            self.pending.append(events.WorkerExited(*key, status, clean))
-
-    def push(self, ticket: int, expect: int | None = None, *, until_retired: bool = False) -> None:
+    def push(self, ticket: int, expect: int | None = None, *, until_retired: bool = False, **more: object) -> None:
         """Ask for a push."""
         self.asked.append(ticket)
-        self.post(events.PushAsked(ticket, "test", "me", expect, until_retired=until_retired))
+        asked = events.PushAsked(ticket, "test", "me", expect, until_retired=until_retired, **more)  # type: ignore[arg-type]
+        self.post(asked)
 
-    def restart(self, ticket: int) -> None:
+    def restart(self, ticket: int, *, push_id: str = "") -> None:
         """Ask for a restart."""
         self.asked.append(ticket)
-        self.post(events.RestartAsked(ticket, "test", "me"))
+        self.post(events.RestartAsked(ticket, "test", "me", push_id=push_id))
+
+    def rollback(self, ticket: int, version: int | None = None, *, push_id: str = "") -> None:
+        """Ask to go back."""
+        self.asked.append(ticket)
+        self.post(events.RollbackAsked(ticket, version, "test", "me", push_id))
+
+    def steer(self, ticket: int, verb: Verb) -> None:
+        """Promote, pause, resume or abort; that is answered at once."""
+        self.asked.append(ticket)
+        self.post(events.SteerAsked(ticket, verb, "test", "me"))
+        assert ticket in self.answers, "who steers is answered at once"
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -189,136 +222,22 @@ class World:
         """Check what must hold when nothing is under way."""
         self.invariants.at_rest()
 
-    # --- the shell, simulated ------------------------------------------------------------------------------------
-
     def _perform(self, decided: list[Effect]) -> None:
         self.invariants.decided(decided)
         for effect in decided:
             self.heard(effect)
             self.effects.append(effect)
             self.invariants.effect(effect)
-            self._one(effect)
+            perform(self, effect)
         self.invariants.after()
 
-    def _one(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one case for each effect
-        match effect:
-            case effects.Look():
-                self._look(effect)
-            case effects.Record():
-                self._record(effect)
-            case effects.Commit():
-                failed = events.RecordFailed(effect.version, "no space left")
-                self.pending.append(failed if self.faults.commits else events.CommitRecorded(effect.version))
-            case effects.Archive():
-                self.pending.append(events.Archived(effect.version, "no space left" if self.faults.archive else None))
-            case effects.Spawn():
-                self._spawn(effect)
-            case effects.SendStage():
-                self._stage(effect)
-            case effects.Send():
-                self._send(effect)
-            case effects.Kill():
-                self.die((effect.slot, effect.incarnation), "killed by SIGKILL")
-            case effects.Bind():
-                failed_bind = events.BindFailed("the address is in use")
-                self.pending.append(failed_bind if self.faults.binds else events.Bound())
-            case effects.Adopt():
-                self.directory.adopted = effect.digest
-            case effects.Announce():
-                self.notices.append(effect.notice)
-            case effects.Answer():
-                self.answers[effect.ticket] = effect.outcome
-            case effects.Exit():
-                self.exit = effect.code
-            case _:
-                pass
-
-    def _look(self, effect: effects.Look) -> None:
-        if self.faults.looks:
-            self.pending.append(events.LookFailed(effect.ticket, "the compiler was lost: killed by SIGKILL"))
-            return
-        self.pending.append(self.directory.verdict(effect))
-        self.invariants.kept |= set(self.directory.known)
-
-    def _record(self, effect: effects.Record) -> None:
-        if self.faults.journal:
-            self.pending.append(events.RecordFailed(effect.version, "no space left"))
-        else:
-            self.durable[effect.version] = effect.digest
-            self.pending.append(events.Recorded(effect.version))
-
-    def _spawn(self, effect: effects.Spawn) -> None:
-        key = (effect.slot, effect.incarnation)
-        if self.faults.spawns:
-            self.pending.append(events.SpawnFailed(*key, "no more processes"))
-            return
-        self.workers[key] = SimulatedWorker(*key, floor=effect.floor, spawned=effect.digest)
-        self._pids += 1
-        self.pending += [events.Spawned(*key, self._pids), events.WorkerSaid(Booted(*key))]
-
-    def _poison(self, slot: str, digest: Digest) -> str:
-        spared = self.faults.victims and slot not in self.faults.victims
-        return "" if spared or self.random.random() >= self.faults.chance else self.faults.poison.get(digest, "")
-
-    def _stage(self, effect: effects.SendStage) -> None:
-        worker = self.workers.get((effect.slot, effect.incarnation))
-        if worker is None:
-            return
-        digest = self.durable[effect.version]
-        match self._poison(worker.slot, digest):
-            case "stage dies":
-                self.die(worker.key, "killed by SIGSEGV")
-            case "refuse":
-                words = Rejected(*worker.key, effect.push, effect.version, "model", "it is bad")
-                self.pending.append(events.WorkerSaid(words))
-            case "silent":
-                pass
-            case _:
-                worker.staged = (effect.version, digest, effect.push)
-                said = Staged(*worker.key, effect.push, effect.version, digest)
-                self.pending.append(events.WorkerSaid(said))
-
-    def _send(self, effect: effects.Send) -> None:
-        worker = self.workers.get((effect.slot, effect.incarnation))
-        if worker is None:
-            return
-        match effect.message:
-            case Activate():
-                self._activate(worker, effect.message)
-            case Discard():
-                worker.staged = None
-            case Drain():
-                worker.draining = True
-                if worker.slot not in self.faults.busy:
-                    self.pending.append(events.WorkerSaid(Drained(*worker.key)))
-                    self.die(worker.key, "exit code 0", clean=True)
-
-    def _activate(self, worker: SimulatedWorker, message: Activate) -> None:
-        staged, key = worker.staged, worker.key
-        assert staged is not None, "only what is staged is activated"
-        version, digest, push = staged
-        poison = self._poison(worker.slot, digest)
-        if poison == "activate dies":
-            self.die(key, "killed by SIGSEGV")
-            return
-        self.invariants.activated(worker, version, digest)
-        worker.previous = worker.current[1] if worker.current else None
-        worker.current, worker.staged = (version, digest), None
-        if poison == "activate hangs":
-            return
-        self.pending.append(events.WorkerSaid(Active(*key, push, Version(version), digest)))
-        if worker.slot not in self.faults.pinned:
-            self.pending.append(events.WorkerSaid(Retired(*key, Version(version))))
-        if poison == "active dies" or (poison == "start dies" and not worker.ready):
-            self.die(key, "exit code 1")
-        elif not worker.ready:
-            worker.ready = True
-            self.pending.append(events.WorkerSaid(Ready(*key)))
+    def _forget(self, key: tuple[str, int]) -> SimulatedWorker | None:
+        return self.trials.pop(key, None) if key[0] == TRIAL else self.workers.pop(key, None)
 
 
-def running(seed: int = 0, workers: int = 3, **entries: str) -> World:
-    """Return a world in which version 1 runs."""
-    world = World(seed, workers=workers)
+def running(seed: int = 0, workers: int = 3, given: Settings | None = None, **entries: str) -> World:
+    """Return a world in which version 1 runs, with everything at rest."""
+    world = World(seed, workers=workers, given=given)
     world.directory.live |= entries
     world.begin()
     world.settle()
