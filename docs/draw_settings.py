@@ -37,7 +37,7 @@ the first. Other keys of `[daemon]` belong to the application; one warning names
 settings before it. *restart*: it is held until `nexus-supervisor restart`. *start*: it is read when the supervisor
 starts, so stop it and run it again.
 
-A setting marked † is checked but not used yet; `nexus-supervisor status` lists these, too.
+A setting marked † is checked but not used yet; `nexus-supervisor status` lists those that are set.
 """
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nexus_supervisor.core import lifecycle, rollout
 from nexus_supervisor.core.lifecycle import Life, Word
-from nexus_supervisor.core.rollout import Kind, Phase, Step
+from nexus_supervisor.core.rollout import Phase, Step
+from nexus_supervisor.core.waves import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,8 +44,11 @@ WORDS = {
 PHASES = {
     Phase.RECORDING: "it is signed, and its journal record is made durable",
     Phase.BINDING: "new addresses are bound where a restart changes them",
-    Phase.STAGING: "every worker verifies and builds it; requests see nothing of it",
-    Phase.WAVE: "workers switch to it, or are replaced",
+    Phase.TRIAL: "a worker without traffic tries it",
+    Phase.STAGING: "every worker verifies and builds it, the canary first; requests see nothing of it",
+    Phase.CANARY: "the canary switches to it, or is replaced",
+    Phase.BAKE: "the canary is compared with the others",
+    Phase.WAVE: "the others switch to it, or are replaced, a group at a time",
     Phase.COMMITTING: "every worker uses it, and the commit record is made durable",
     Phase.COMMITTED: "it is what runs",
     Phase.REJECTED: "no worker used it; nothing has changed",
@@ -53,18 +57,22 @@ PHASES = {
 STEPS = {
     Step.RECORDED: "the journal record is durable",
     Step.BOUND: "the addresses are bound, or stay",
-    Step.ALL_STAGED: "every worker holds it ready",
+    Step.TRIED: "it has passed its trial, or goes without one",
+    Step.ALL_STAGED: "every worker that is moved in place holds it ready",
+    Step.CANARY_ACTIVE: "the canary uses it, or nobody goes first",
+    Step.BAKED: "it may go on: the gates have said so, somebody promoted it, or it isn't watched",
     Step.ALL_ACTIVE: "every worker uses it",
     Step.COMMIT_RECORDED: "the commit record is durable",
     Step.COMMIT_FAILED: "the commit record could not be written; what is live stays live, and a notice says so",
-    Step.FAILED: "a worker refused it or was lost on it, or a deadline has passed",
+    Step.FAILED: "it was refused or found worse, workers were lost on it, a deadline has passed, or it was aborted",
 }
 KINDS = {
     Kind.BOOT: "the directory as a start finds it: one worker first, then all",
     Kind.PUSH: "a change of what is live; every worker is moved in place",
-    Kind.REVOCATION: "what has vanished is withdrawn, although the rest of the directory is refused",
+    Kind.REVOCATION: "what has vanished is withdrawn, whatever else is the case",
     Kind.RESTART: "every worker is replaced, and what was held is applied",
-    Kind.ROLLBACK: "the content before, after a version failed",
+    Kind.ROLLBACK: "the content before, after a version failed on its way",
+    Kind.RETURN: "an older content, by the command `rollback`, or by itself after a committed version failed",
 }
 
 
@@ -87,6 +95,7 @@ def _life_part() -> Iterator[str]:
 def _rollout_part() -> Iterator[str]:
     yield "## One version\n"
     yield "From the moment a content gets a number until every worker uses it, or none does.\n"
+    yield "A phase that a kind or a setting leaves out is passed at once; [rollouts](rollouts.md) says which do.\n"
     yield from _diagram((before, step, after) for (before, step), after in rollout.TABLE.items())
     yield from _meanings("phase", PHASES, Phase)
     yield from _meanings("step", STEPS, Step)
