@@ -129,7 +129,10 @@ def _of_version(past: Past, by_id: Mapping[str, Answered]) -> list[str]:
     of = f" of {past.rollback_of}" if past.rollback_of is not None else ""
     ended = f" at {moment(past.ended_at)}" if past.ended_at else ""
     lines = [f"{moment(past.at) if past.at else UNKNOWN} version {past.version}{kind}{of}: {past.outcome}{ended}"]
-    said = {"by": past.requester, "why": past.reason, "changes": past.changes, "because": past.detail}
+    why, because = past.reason, past.detail
+    if past.outcome == "committed":  # what its end says is why somebody wanted it, whoever saw the change first
+        why, because = because or why, ""
+    said = {"by": past.requester, "why": why, "changes": past.changes, "because": because}
     lines += [f"{name}: {fact}" for name, fact in said.items() if fact]
     if past.numbers:
         lines.append(f"numbers: {figures(past.numbers)}")

@@ -314,7 +314,7 @@ class Journeys:
 
 def _record(rollout: Rollout) -> Record:
     revokes = bool(rollout.gone) or rollout.kind in (Kind.REVOCATION, Kind.ROLLBACK, Kind.RETURN)
-    reason = rollout.reason or "watch"
+    reason = rollout.reason or ("restart" if rollout.kind is Kind.RESTART else "watch")
     return Record(
         rollout.version,
         rollout.digest,

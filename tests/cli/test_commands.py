@@ -230,7 +230,7 @@ def test_a_verdict_shows_its_numbers(tmp_path: Path) -> None:
     with ScriptedSupervisor(tmp_path, answer_with(end)):
         result = run("push", tmp_path)
 
-    assert result.stderr.splitlines() == ["ROLLED_BACK: version 13 failed.", "  canary errors 31, error ratio 6.2"]
+    assert result.stderr.splitlines() == ["ROLLED_BACK: version 13 failed.", "  canary 31 errors; error ratio 6.2"]
 
 
 def test_a_request_gets_a_name_of_its_own_and_json_tells_it(tmp_path: Path) -> None:

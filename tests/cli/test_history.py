@@ -49,7 +49,7 @@ def test_each_version_is_told_with_who_why_what_and_how_it_ended(shop: Path) -> 
         "    why: a sale",
         "    changes: knobs: changed main",
         "    because: too many errors",
-        "    numbers: canary errors 31, error ratio 6.2",
+        "    numbers: canary 31 errors; error ratio 6.2",
         "    push p-2: ROLLED_BACK (a sale)",
     ]
 

@@ -47,7 +47,7 @@ def test_the_status_gives_the_numbers_and_only_the_first_of_them_is_a_line() -> 
     second = progress.note(status(version=13, phase="bake", moved=1, total=4, numbers={"canary_p99_ms": 12.34567}))
 
     assert (first, second) == ("version 13: bake, 0 of 4 workers moved", None)
-    assert progress.line == "version 13: bake, 1 of 4 workers moved, canary p99 ms 12.35, 0 s"
+    assert progress.line == "version 13: bake, 1 of 4 workers moved, canary p99 12.35 ms, 0 s"
 
 
 def test_what_is_told_late_of_an_older_version_is_passed_over() -> None:

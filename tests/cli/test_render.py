@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_supervisor.cli.render import Cell, plain, status_page, workers_page
-from nexus_supervisor.cli.words import duration, moment
+from nexus_supervisor.cli.words import duration, figures, moment
 from tests.support.control import STATUS
 
 NOW = 1_795_500_090.0
@@ -127,7 +127,7 @@ def test_a_rollout_shows_how_far_it_is_who_is_its_canary_and_what_its_gate_count
     )
 
     place = "version 13, paused (push: a new key), 1 of 4 workers moved, canary gateway-1, paused for 1 min 1 s"
-    assert f"rollout          {place}\n                 canary requests 120, error ratio 0.02\n" in text
+    assert f"rollout          {place}\n                 canary 120 requests; error ratio 0.02\n" in text
 
 
 def test_the_trial_worker_what_is_pinned_and_what_is_quarantined_are_shown_where_there_are_any() -> None:
@@ -304,3 +304,18 @@ def test_durations_use_their_two_largest_units(seconds: float, text: str) -> Non
 
 def test_moments_are_in_utc() -> None:
     assert moment(0) == "1970-01-01T00:00:00Z"
+
+
+def test_figures_of_a_canary_are_told_beside_those_of_the_others_and_what_is_not_known_is_left_out() -> None:
+    numbers = {
+        "bake_seconds": 2.0,
+        "canary_requests": 120,
+        "canary_errors": 0,
+        "canary_p50_ms": None,
+        "canary_p99_ms": 4.125,
+        "control_requests": 900,
+        "odd": "x",
+    }
+
+    assert figures(numbers) == "watched 2 s; canary 120 requests, 0 errors, p99 4.125 ms; others 900 requests; odd x"
+    assert figures({}) == "-"
