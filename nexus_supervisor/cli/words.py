@@ -143,7 +143,7 @@ def unix_time(at: object) -> float | None:
 def _figure(number: object) -> str:
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         return names(number) if isinstance(number, (list, tuple)) else text_of(number)
-    return f"{number:.4g}" if isinstance(number, float) else str(number)
+    return f"{number + 0.0:.4g}" if isinstance(number, float) else str(number)  # + 0.0: no "-0"
 
 
 def _short(parts: Sequence[tuple[int, str, str]]) -> str:

@@ -168,7 +168,7 @@ def live(version: Version | None, workers: int, held_keys: tuple[str, ...], doub
 def outcome(rollout: Rollout, live: Outcome) -> Outcome:
     """Answer those who waited for a version that is committed; ``live`` says what runs now."""
     if rollout.kind is Kind.ROLLBACK:
-        text = f"Rolled back: {rollout.reason}. Version {rollout.version} holds what ran before."
+        text = f"{_begun(rollout.reason)}. Version {rollout.version} holds what ran before."
         numbers = rollout.numbers
         return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=live.workers, numbers=numbers)
     if rollout.kind is Kind.RETURN and live.exit_code in (0, 8):
@@ -196,7 +196,7 @@ def not_archived(ended: Outcome, failure: str) -> Outcome:
 def failure(rollout: Rollout) -> Outcome:
     """Answer those who waited for a version that failed and from which nobody has to go back."""
     if rollout.kind is Kind.ROLLBACK:
-        text = f"Rolled back: {rollout.reason}. Workers that had moved are replaced, since {rollout.failure}."
+        text = f"{_begun(rollout.reason)}. Workers that had moved are replaced, since {rollout.failure}."
         return Outcome(4, "ROLLED_BACK", text)
     rolled_back = rollout.kind is Kind.RESTART or rollout.phase is Phase.ROLLED_BACK or rollout.aborted
     code, word = (4, "ROLLED_BACK") if rolled_back else (3, "REJECTED")
@@ -208,6 +208,11 @@ def failure(rollout: Rollout) -> Outcome:
         text = f"The restart failed and the old workers go on: {rollout.failure}. The log says more."
     code = code if rollout.blamed or rollout.aborted else 1
     return Outcome(code, word, text, rollout.problems, numbers=rollout.numbers)
+
+
+def _begun(reason: str) -> str:
+    """Return a reason as the beginning of a sentence."""
+    return f"{reason[:1].upper()}{reason[1:]}"
 
 
 # --- notices about the supervisor ------------------------------------------------------------------------------------
