@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nexus_supervisor.compiler.adopted import Running, resolve_again
 from nexus_supervisor.compiler.daemonfile import DaemonFile, DaemonFileReader, cpu_count, settings_of
 from nexus_supervisor.compiler.evidence import HOOKS_KEY, Gatherer, unplaced
+from nexus_supervisor.compiler.lessening import Lessening
 from nexus_supervisor.compiler.merging import restart_fields, settled
 from nexus_supervisor.compiler.outcome import bounded, listed, live_keys, secrets_of, widened_keys
 from nexus_supervisor.compiler.reading import TroubleError
@@ -71,6 +72,7 @@ class Compiler:
         self._settings_running: Settings | None = None
         self._gatherer = Gatherer(self._origins)
         self._validation = Validation()
+        self._lessening = Lessening()
 
     @property
     def settings(self) -> Settings:
@@ -190,6 +192,7 @@ class Compiler:
             revoked=revoked,
             revoked_payload=None if revoked == effective.digest else payload,
             remains=self._bounded(remains),
+            lessens=self._lessening.note(wanted, running.content),
         )
         return self._sent(verdict, effective, secrets_of(effective, evidence.running, evidence.daemon, running.secrets))
 

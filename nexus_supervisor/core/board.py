@@ -38,7 +38,8 @@ class Board:
     committed version may not be known to a new start; empty where its commit record is durable. ``wanted`` is what the
     directory held when it was last valid, ``rest`` what a start goes on with where the directory can't be used: the
     committed content less entries that no file has any more, None where that is all of it. ``recalls`` are the wishes
-    to go back to an older version, ``condemned`` is the committed content that is being gone back from, and why.
+    to go back to an older version, ``paused`` says that what starts again on top of a revocation was paused,
+    ``condemned`` is the committed content that is being gone back from, and why.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Board:
         self.wanted: Digest | None = None
         self.rest: Candidate | None = None
         self.recalls: list[RollbackAsked] = []
+        self.paused = False
         self.condemned: tuple[Digest, str] | None = None
         self.archived: Version | None = history.version
         self.ending: Exit | None = None

@@ -76,8 +76,9 @@ class Cases:
         """Judge a valid directory."""
         riders, history = flight.riders, self._board.history
         self._guards.allow(candidate.wanted, _allowed(riders))
-        asleep = history.pinned == candidate.wanted and not any(isinstance(one, PushAsked) for one in riders)
-        woken = history.pinned not in (None, candidate.wanted)
+        pinned = history.pinned in (candidate.wanted, *candidate.lessens)
+        asleep = pinned and not any(isinstance(one, PushAsked) for one in riders)
+        woken = history.pinned is not None and not pinned
         known = self._on_its_way(candidate.digest)
         found = () if asleep or known else self._judged(candidate)
         alone = self._alone(candidate.base, candidate.revoked, _revoked_shape(candidate), self._guards.allowed)

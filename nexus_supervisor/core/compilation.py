@@ -116,8 +116,9 @@ class Seen:
     lists ``section.entry`` of live entries that no file has any more; lists are cut at 2,000 names, deltas never.
     ``revoked`` is the adopted content without them and ``revoked_payload`` the delta to it (None where that is
     ``digest`` itself); both are None where nothing is gone, or where what remains is invalid (then ``remains`` says
-    why). ``widened`` lists keys of adopted entries that may do more in ``digest``. ``environment`` lists the names that
-    ``env:`` references use. The memfd of secret values travels beside it when ``secrets_beside``.
+    why). ``widened`` lists keys of adopted entries that may do more in ``digest``, ``lessens`` what the directory held
+    before that ``wanted`` differs from by nothing but the removal of entries that run as they were. ``environment``
+    lists the names that ``env:`` references use. The memfd of secret values travels beside it when ``secrets_beside``.
     """
 
     ticket: int
@@ -138,6 +139,7 @@ class Seen:
     revoked_payload: bytes | None = field(default=None, repr=False)
     revoked_payload_beside: bool = False
     remains: tuple[Problem, ...] = ()
+    lessens: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

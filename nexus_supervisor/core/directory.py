@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import directory_says, says
 from nexus_supervisor.core.cases import Case, Cases
-from nexus_supervisor.core.effects import Pin
+from nexus_supervisor.core.effects import Pin, Quarantine
 from nexus_supervisor.core.events import (
     CandidateRefused,
     CandidateSeen,
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Directory"]
 
+_MOST_DIGESTS = 64
+"""Of so many contents of the directory it is remembered what of them could go live."""
+
 Verdict = Touched | CandidateSeen | CandidateRefused | LookFailed | PushAsked | RestartAsked
 
 
@@ -51,6 +54,7 @@ class Directory:
         self._answers = answers
         self._journeys = journeys
         self._cases = Cases(board)
+        self._digests: dict[Digest, Digest] = {}
         self._pin_told = board.history.pinned  # a start tells of the one that it finds
 
     def note(self, event: Verdict, now: float) -> None:
@@ -100,6 +104,9 @@ class Directory:
         if base != self._board.base:
             self._looking.stale(flight, now)
             return None
+        if self._board.rollout is not None and self._board.rollout.kind is Kind.BOOT:
+            self._looking.later(flight.riders, now)  # what a start brings is not yet what is compared with
+            return None
         self._cases.learn(base, shape, now)
         return flight
 
@@ -113,10 +120,25 @@ class Directory:
             return
         self._board.wanted = candidate.wanted
         self._board.standing = self._board.standing.gone(candidate.gone)
+        self._remember_failure(candidate)
         case = self._cases.seen(candidate, flight)
         self._note_pin(case)
         self._note_standing(case, now)
         self._apply(case, now)
+
+    def _remember_failure(self, candidate: Candidate) -> None:
+        """Quarantine what failed before also where nothing but an entry that runs was taken away from it since."""
+        history = self._board.history
+        before = (self._digests[one] for one in candidate.lessens if one in self._digests)
+        failed = next((one for one in before if one in history.quarantined), None)
+        if failed is not None and candidate.digest not in (*history.quarantined, self._board.base):
+            reason = history.quarantined[failed]
+            history.quarantine(candidate.digest, reason)
+            self._board.emit(Quarantine(candidate.digest, reason))
+        self._digests.pop(candidate.wanted, None)
+        self._digests[candidate.wanted] = candidate.digest
+        while len(self._digests) > _MOST_DIGESTS:
+            del self._digests[next(iter(self._digests))]
 
     def _note_pin(self, case: Case) -> None:
         """Have the directory applied by itself again where it changed or somebody pushes it, or tell that it is not."""
@@ -127,6 +149,9 @@ class Directory:
             self._board.announce(directory_says.unpinned(pushed=not case.woken))
             self._board.emit(Pin(None))
             history.pinned = self._pin_told = None
+        elif history.pinned != wanted:  # an entry was taken away: who does that says nothing about the rest
+            history.pinned = self._pin_told = wanted
+            self._board.emit(Pin(wanted))
         elif self._pin_told != wanted:
             self._pin_told = wanted
             self._board.announce(directory_says.pinned())

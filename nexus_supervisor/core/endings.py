@@ -139,7 +139,7 @@ class Endings:
         if rollout.kind is not Kind.ROLLBACK:
             self._blame(rollout, now)
         moved = self._leave(rollout)
-        rest = self._fall_back() if rollout.kind is Kind.BOOT else None
+        rest = self._fall_back(now) if rollout.kind is Kind.BOOT else None
         self._fit(now)
         if rest is not None:
             return boot(rest, board.roster)
@@ -168,7 +168,7 @@ class Endings:
             self._board.emit(Burn(rollout.version, rollout.failure))
         self._board.emit(self._end(rollout, outcome, rollout.failure))
 
-    def _fall_back(self) -> Candidate | None:
+    def _fall_back(self, now: float) -> Candidate | None:
         """Go on with the settings of the committed version, and on its address, where a start's own content failed.
 
         Return what to start on instead, where that is not all of the committed content.
@@ -179,6 +179,7 @@ class Endings:
         board.settings = board.fallback
         if (here.bind, here.port) != (there.bind, there.port):
             board.emit(Bind(board.base), CloseListeners(adopted=True))
+        self._looking.touched(None, now, board.settings, urgent=False)
         return rest if rest is not None and rest.digest != board.history.digest else None
 
     def _give_up(self, rollout: Rollout) -> None:

@@ -59,6 +59,7 @@ class Candidate:
     ``base`` then. ``settings`` are those of ``digest``, ``shape`` compares it with ``base``. ``widened`` are keys of
     entries that may do more than in ``base``. ``gone`` are live entries of ``base`` that no file has any more,
     ``revoked`` is ``base`` without them: None where nothing is gone or what remains is invalid (``remains`` says why).
+    ``lessens`` are earlier ``wanted`` that this one differs from by nothing but the removal of entries that run.
     """
 
     wanted: Digest
@@ -74,6 +75,7 @@ class Candidate:
     remains: tuple[Problem, ...] = ()
     revoked_settings: Settings | None = None
     revoked_shape: Shape = NO_SHAPE
+    lessens: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

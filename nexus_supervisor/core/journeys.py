@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.core import directory_says, says
+from nexus_supervisor.core import directory_says, says, steering_says
 from nexus_supervisor.core.board import Board, slot_names
 from nexus_supervisor.core.content import Digest
 from nexus_supervisor.core.effects import Bind, Commit, Exit, Keep, Outcome, Record, Release
@@ -79,6 +79,7 @@ class Journeys:
         elif running is None and (restart or candidate.digest != board.history.digest):
             self.go(candidate, now)
         elif running is None:
+            board.paused = False
             self._answers.retry()
             outcome = directory_says.rejected(candidate.problems, ()) if candidate.problems else self._answers.live()
             for rider in candidate.riders:
@@ -116,6 +117,7 @@ class Journeys:
         """Start a rollout before whatever is pushed, which gives way; ``why`` says to what."""
         running, waiting = self._board.rollout, self._displaced(now)
         if running is not None:
+            self._board.paused = urgent.kind is Kind.REVOCATION and running.paused_since is not None
             self._endings.superseded(running, why)
         if running is not None or waiting:
             self.again((*(running.riders if running is not None else ()), *waiting), now)
@@ -194,6 +196,8 @@ class Journeys:
             rollout.binds = (here.bind, here.port) != (there.bind, there.port)
         self._serial += 1
         rollout.serial, rollout.began = self._serial, now
+        if board.paused and rollout.steerable and not rollout.automatic:
+            rollout.paused_since, board.paused = now, False
         board.rollout = rollout
         if rollout.kind is Kind.RESTART and committed is not None and committed.digest == rollout.digest:
             rollout.version, rollout.recorded, rollout.phase = committed.version, False, Phase.BINDING
@@ -202,6 +206,8 @@ class Journeys:
             rollout.version = board.history.number()
             board.emit(_record(rollout))
         board.announce(says.started(rollout))
+        if rollout.paused_since is not None:
+            board.announce(steering_says.still_paused(rollout))
 
     def _bind(self, rollout: Rollout) -> None:
         """Have new listening sockets bound, or go on where the old ones stay."""

@@ -117,8 +117,9 @@ class Steering:
         board.announce(steering_says.condemned(committed.version, reason, back=True))
         board.probation.end()
         board.probation.returned(now)
-        board.condemned = (committed.digest, steering_says.verdict(committed.version, reason))
-        board.recalls.append(RollbackAsked(NOBODY, previous.version, reason, _AUTOMATIC))
+        verdict = steering_says.verdict(committed.version, reason)
+        board.condemned = (committed.digest, verdict)
+        board.recalls.append(RollbackAsked(NOBODY, previous.version, verdict, _AUTOMATIC))
 
     def drive(self, now: float) -> None:
         """Have the next older version read, where one is wanted and nothing in the way is as urgent."""

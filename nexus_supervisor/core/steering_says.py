@@ -53,6 +53,12 @@ def paused(rollout: Rollout, requester: str) -> Notice:
     return Notice("rollout_paused", "info", text, {"version": rollout.version, "requester": requester})
 
 
+def still_paused(rollout: Rollout) -> Notice:
+    """Tell that what starts again was paused and stays so."""
+    text = f"Version {rollout.version} is paused like the one that gave way: resume, promote or abort it."
+    return Notice("rollout_paused", "info", text, {"version": rollout.version})
+
+
 def resumed(rollout: Rollout, requester: str) -> Notice:
     """Tell that a rollout goes on."""
     text = f"{requester} resumed version {rollout.version}."

@@ -69,6 +69,7 @@ class Reading:
             remains=message.remains,
             revoked_settings=settings,
             revoked_shape=NO_SHAPE if revoked is None else self._contents.shape(base, revoked),
+            lessens=message.lessens,
         )
 
     def refused(self, message: Refused) -> CandidateRefused:

@@ -445,14 +445,36 @@ def test_another_change_unpins() -> None:
     assert world.fleet.board.standing.drift is None
 
 
-def test_what_vanishes_from_a_pinned_directory_goes_before_what_was_left_on_purpose() -> None:
+def test_what_vanishes_from_a_pinned_directory_goes_and_what_was_left_on_purpose_stays_pinned() -> None:
     world = pinned(x="1", y="1", z="1", w="1")
 
     world.remove("x")
     rest(world)
 
-    assert [name for _, name in recorded(world)[-2:]] == ["a+w+y+z", "b+w+y+z"]
-    assert kinds(world)[-2:] == ["revocation", "push"]
+    assert recorded(world)[-1][1] == "a+w+y+z"
+    assert kinds(world)[-1] == "revocation"
+    assert world.performed(effects.Pin)[-1] == effects.Pin(content("b+w+y+z"))
+    world.push(1)
+    rest(world)
+    assert recorded(world)[-1][1] == "b+w+y+z"
+
+
+def test_content_that_failed_is_not_tried_again_because_an_entry_was_taken_away() -> None:
+    world = running(x="1")
+    world.faults.poison[content("bad+x")] = "refuse"
+    world.change("bad")
+    rest(world)
+    assert content("bad+x") in world.fleet.board.history.quarantined
+
+    world.remove("x")
+    rest(world)
+
+    assert kinds(world)[-1] == "revocation"
+    assert recorded(world)[-1][1] == "a"
+    assert content("bad") in world.fleet.board.history.quarantined
+    world.change("good")
+    rest(world)
+    assert recorded(world)[-1][1] == "good"
 
 
 def test_a_push_unpins() -> None:

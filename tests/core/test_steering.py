@@ -180,8 +180,43 @@ def test_a_revocation_does_not_wait_for_what_bakes_or_is_paused_or_pinned(verb: 
     assert not [one for one in world.digests() if "+x" in one]
     world.elapse(100)
     world.check_rest()
-    assert world.digests() == {content("b")}, "what is pinned has changed"
+    assert world.digests() == {content("a" if verb else "b")}, "who takes a key away says nothing about the rest"
     assert 1 in world.answers
+
+
+def test_what_was_paused_is_paused_again_when_it_starts_on_top_of_a_revocation() -> None:
+    world = baking(x="1")
+    world.steer(2, "pause")
+    world.settle()
+
+    world.remove("x")
+    world.settle()
+    world.elapse(30)
+
+    assert world.fleet.board.rollout is not None
+    assert world.fleet.board.rollout.digest == content("b")
+    assert world.fleet.board.rollout.paused_since is not None
+    assert world.kinds().count("rollout_paused") == 2
+    world.steer(3, "promote")
+    world.settle()
+    assert world.digests() == {content("b")}
+
+
+def test_a_pause_that_a_rollback_took_the_place_of_holds_nothing_later() -> None:
+    world = baking(x="1")
+    world.steer(2, "pause")
+    world.settle()
+    world.remove("x")
+    world.change("a")
+    world.settle()
+    world.elapse(30)
+    assert world.fleet.board.rollout is None
+
+    world.change("c")
+    world.settle()
+
+    assert world.fleet.board.rollout is not None
+    assert world.fleet.board.rollout.paused_since is None
 
 
 def test_what_a_revocation_takes_the_place_of_starts_again_on_top_and_its_requests_with_it() -> None:

@@ -89,6 +89,8 @@ class Directory:
     widened: tuple[str, ...] = ()
     adopted: Digest | None = None
     known: dict[Digest, Files] = field(default_factory=dict)
+    last: Digest | None = None
+    lessens: tuple[Digest, ...] = ()
 
     def put(self, live: Mapping[str, str], cold: str, settings: Settings) -> Digest:
         """Know a content; return its digest."""
@@ -116,6 +118,7 @@ class Directory:
         if self.problems:
             return self._refused(look.ticket, gone)
         seen = self._seen(whole=look.whole, gone=gone)
+        seen = replace(seen, lessens=self._lessened(seen.wanted))
         revoked = self._revoked(gone)
         if revoked is not None:
             in_force = self.known[revoked].settings
@@ -149,6 +152,21 @@ class Directory:
         removed = len(here.live.keys() - there.live.keys())
         sections = {"sources": SectionShape(len(here.live), len(there.live), removed)}
         return Shape(sections, here.size, there.size)
+
+    def _lessened(self, wanted: Digest) -> tuple[Digest, ...]:
+        """Return what the files held before entries were taken away that run as they were."""
+        last, self.last, running = self.last, wanted, self.running
+        if last == wanted:
+            return self.lessens
+        here, there = self.known[wanted], None if last is None else self.known[last]
+        self.lessens, before = (), self.lessens
+        if last is not None and there is not None and running is not None:
+            kept = {name: value for name, value in there.live.items() if name in here.live}
+            left = {name: value for name, value in there.live.items() if name not in here.live}
+            same = (kept, there.cold, there.settings) == (dict(here.live), here.cold, here.settings)
+            if same and left and all(running.live.get(name) == value for name, value in left.items()):
+                self.lessens = (last, *before)
+        return self.lessens
 
     def _gone(self) -> tuple[str, ...]:
         running = self.running
