@@ -182,7 +182,7 @@ class _Answer(Request):
         if self.gone and _is_departure(error):
             _logger.info("the client left before the answer was complete (%s)", type(error).__name__)
             return
-        self.failed = True
+        self.erred(error)
         _logger.error("the application raised an exception", exc_info=error)
         if not self.gone:
             await self._end(_SERVER_ERROR, "Internal Server Error", _INTERNAL_ERROR)

@@ -112,6 +112,10 @@ class Agent:
         """Tell the supervisor that the program serves."""
         self._parent.ready()
 
+    def erred(self, version: int, error: BaseException) -> None:
+        """Tell the supervisor which exception left a request of a version, the first time that one does."""
+        self._parent.erred(version, error)
+
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Call back when this worker is to end, from another thread; at once where that was ordered already."""
         self.drain.on_drain(callback)
@@ -162,7 +166,7 @@ class Request(Cell):
     The time that it takes counts from its start to its end, or to ``answered()``.
     """
 
-    __slots__ = ("_began", "_counted", "_progress", "_token", "_version", "failed")
+    __slots__ = ("_agent", "_began", "_counted", "_progress", "_token", "_version", "failed")
 
     _token: Token[Cell | None]
     _version: int
@@ -170,7 +174,7 @@ class Request(Cell):
 
     def __init__(self, agent: Agent) -> None:
         self.holder, self.generation = agent.holder, None  # what Cell does, without a call for each request
-        self._progress = agent.progress
+        self._agent, self._progress = agent, agent.progress
         self.failed = self._counted = False
 
     def __enter__(self) -> Snapshot:
@@ -188,6 +192,11 @@ class Request(Cell):
         """Let the time that this request takes say nothing: it lasts as long as its client likes."""
         self._count(None)
 
+    def erred(self, error: BaseException) -> None:
+        """Let this request count as an error because of an exception, which the supervisor is told of."""
+        self.failed = True
+        self._agent.erred(self._version, error)
+
     def _count(self, seconds: float | None) -> None:
         if not self._counted:
             self._counted = True
@@ -197,7 +206,9 @@ class Request(Cell):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         progress = self._progress
-        failed = self.failed or (kind is not None and issubclass(kind, Exception))
+        if kind is not None and error is not None and issubclass(kind, Exception):
+            self.erred(error)
+        failed = self.failed
         if failed:
             progress.error()
         if not self._counted:

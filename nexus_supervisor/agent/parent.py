@@ -32,12 +32,14 @@ from nexus_supervisor.agent.parts import parts_of
 from nexus_supervisor.agent.probing import Probing
 from nexus_supervisor.agent.retirement import Lingering, Retirement
 from nexus_supervisor.agent.staging import MAX_DETAIL, NOT_APPLICABLE, Derive, Offer, Refusal, Staging, emptied
+from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.messages import (
     Activate,
     Active,
     Discard,
     Drain,
     Drained,
+    Erred,
     FromWorker,
     Limit,
     Probe,
@@ -51,6 +53,7 @@ from nexus_supervisor.core.messages import (
 )
 from nexus_supervisor.core.snapshot import Snapshot
 from nexus_supervisor.errors import ProtocolError
+from nexus_supervisor.models.importing import place_of
 from nexus_supervisor.wire import Wire, close_all
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ __all__ = ["Activated", "Parent"]
 Activated = Callable[[Snapshot], object]
 """Called in a thread of the agent after a version became current."""
 
+_MAX_WHAT = 300  # characters of which exception left a request, and where
 _LARGE_CHANGE = 1_000  # entries; so many new objects are better left out of later garbage collections
 _LAST_WORDS_SECONDS = 2.0
 
@@ -98,6 +102,7 @@ class Parent:
         self._retirement, self._activation = Retirement(hooks.retired), hooks.activated
         self._probing = Probing(hooks.probe, start, self.holder, self._outbox.put)
         self._over = False
+        self._erred = 0
         self._told: tuple[Oldest, Lingering] | None = None
         self._activated: list[Activated] = []
         self._threads = [Thread(target=run, name=name, daemon=True) for name, run in self._roles().items()]
@@ -127,6 +132,13 @@ class Parent:
     def ready(self) -> None:
         """Tell that the program serves."""
         self._outbox.put(Ready(self._start.slot, self._start.incarnation))
+
+    def erred(self, version: int, error: BaseException) -> None:
+        """Tell of the first exception that leaves a request of a version."""
+        if version > self._erred:
+            self._erred = version
+            what = f"{type(error).__name__}{place_of(error)}"[:_MAX_WHAT]
+            self._outbox.put(Erred(self._start.slot, self._start.incarnation, Version(version), what))
 
     def drain(self) -> None:
         """Begin to drain as if the supervisor had ordered it; may be called from a signal handler."""

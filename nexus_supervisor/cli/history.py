@@ -134,8 +134,8 @@ def _of_version(past: Past, by_id: Mapping[str, Answered]) -> list[str]:
         why, because = because or why, ""
     said = {"by": past.requester, "why": why, "changes": past.changes, "because": because}
     lines += [f"{name}: {fact}" for name, fact in said.items() if fact]
-    if past.numbers:
-        lines.append(f"numbers: {figures(past.numbers)}")
+    if measured := figures(past.numbers):
+        lines.append(f"numbers: {measured}")
     for push_id in past.pushes:
         asked = by_id.get(push_id)
         lines.append(f"push {push_id}" if asked is None else f"{asked.verb} {push_id}: {asked.outcome}{_reason(asked)}")

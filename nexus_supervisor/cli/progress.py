@@ -1,8 +1,8 @@
 """Progress: where a rollout is, from what the supervisor tells whoever waits for its end.
 
-Decided here: which notices and which part of the status say where it is, and the one line that tells it. Not decided
-here: where that line goes (``terminal.py``) and what is told (the supervisor). Of two rollouts the newer one is shown:
-a push may wait for another one to end first.
+Decided here: which notices and which part of the status say where it is, and the one line that tells it, short enough
+for 80 columns. Not decided here: where that line goes (``terminal.py``) and what is told (the supervisor). Of two
+rollouts the newer one is shown: a push may wait for another one to end first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nexus_supervisor.cli.words import figures
+from nexus_supervisor.cli.words import brief_figures
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import Noticed, StatusReport
 
@@ -21,6 +21,7 @@ __all__ = ["Progress"]
 
 _KINDS = frozenset({"rollout_paused", "rollout_phase", "rollout_resumed", "rollout_superseded"})
 _STEERED = {"rollout_paused": "paused", "rollout_resumed": "goes on"}
+_FINE_SECONDS = 10.0
 _PLACE = frozenset({"kind", "moved", "phase", "reason", "total", "version"})
 
 
@@ -47,8 +48,9 @@ class Progress:
     @property
     def line(self) -> str:
         """Return where it is at this moment, in one line."""
-        seconds = f"{max(0, int(self._clock() - self._begun))} s"
-        return f"{self._place()}, {seconds}" if self._rollout else f"{self._waiting}, {seconds}"
+        seconds = max(0.0, self._clock() - self._begun)
+        so_long = f"{seconds:.1f} s" if seconds < _FINE_SECONDS else f"{int(seconds)} s"
+        return f"{self._place() if self._rollout else self._waiting}, {so_long}"
 
     def _notice(self, notice: Mapping[str, Any]) -> str | None:
         fields = notice.get("fields")
@@ -72,12 +74,10 @@ class Progress:
     def _place(self) -> str:
         rollout = self._rollout
         version, phase, total = rollout.get("version"), rollout.get("phase"), rollout.get("total")
-        parts = [f"version {version}: {phase or 'on its way'}" if version else f"{phase}"]
-        if total:
-            parts.append(f"{rollout.get('moved') or 0} of {total} workers moved")
-        if rollout.get("numbers"):
-            parts.append(figures(rollout["numbers"]))
-        return ", ".join(parts)
+        place = f"version {version} {phase or 'on its way'}" if version else f"{phase}"
+        moved = f" {rollout.get('moved') or 0}/{total}" if total else ""
+        measured = brief_figures(rollout.get("numbers"))
+        return f"{place}{moved}, {measured}" if measured else f"{place}{moved}"
 
 
 def _placed(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ __all__ = ["Cell", "Page", "aligned", "plain", "status_page", "workers_page"]
 SHOWN_ERRORS = 10
 SHOWN_SECURITY = 3
 SHOWN_QUARANTINED = 3
+SHOWN_REASON = 120
 SHOWN_DIGEST = 12
 
 _GAP = "  "
@@ -219,8 +220,8 @@ def _rollout(rollout: object, now: float) -> list[tuple[str, Cell]]:
     if rollout.get("paused_since") is not None:
         shown.append(f"paused for {span(rollout['paused_since'], now)}")
     lines = [("rollout", Cell(", ".join(shown), "warn"))]
-    if rollout.get("numbers"):
-        lines.append(("", Cell(figures(rollout["numbers"]))))
+    if measured := figures(rollout.get("numbers")):
+        lines.append(("", Cell(measured)))
     return lines
 
 
@@ -242,10 +243,16 @@ def _pinned(digest: object) -> list[tuple[str, Cell]]:
 def _quarantined(contents: object) -> list[tuple[str, Cell]]:
     """Show the contents that failed, the newest first; nothing where there are none."""
     found = [one for one in items(contents) if isinstance(one, Mapping)][::-1]
-    lines = [f"{short_digest(one.get('digest'))}: {text_of(one.get('reason'))}" for one in found[:SHOWN_QUARANTINED]]
+    lines = [f"{short_digest(one.get('digest'))}: {_cut(one.get('reason'))}" for one in found[:SHOWN_QUARANTINED]]
     if len(found) > SHOWN_QUARANTINED:
         lines.append(f"and {len(found) - SHOWN_QUARANTINED} older: see --json")
     return [("" if number else "quarantined", Cell(line)) for number, line in enumerate(lines)]
+
+
+def _cut(reason: object) -> str:
+    """Return a reason as safe text, cut where it is too long for an overview."""
+    text = text_of(reason)
+    return text if len(text) <= SHOWN_REASON else f"{text[: SHOWN_REASON - 1]}…"
 
 
 def _security(notices: object, now: float) -> list[tuple[str, Cell]]:

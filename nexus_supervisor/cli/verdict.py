@@ -86,8 +86,8 @@ def _lines(ended: Ended, document: dict[str, Any], directory: Path) -> list[str]
     """Return the verdict, its numbers, every problem, and for what is held the keys and what applies them."""
     share = _share(document) if ended.outcome == "APPLIED" else ""
     lines = [f"{ended.outcome}{share}: {ended.text}"]
-    if document.get("numbers"):
-        lines.append(f"  {figures(document['numbers'])}")
+    if measured := figures(document.get("numbers")):
+        lines.append(f"  {measured}")
     lines += [f"  {problem}" for problem in ended.problems]
     if ended.outcome == "HELD":
         keys = list(document.get("held", ()))

@@ -16,6 +16,7 @@ __all__ = [
     "UNKNOWN",
     "age",
     "ago",
+    "brief_figures",
     "duration",
     "figures",
     "items",
@@ -40,7 +41,13 @@ _FIGURES = (
     ("rss_growth_mb", "memory grew {} MB"),
     ("lag_ms", "lag {} ms"),
 )
-"""What is told of a canary and of the others, in this order and in these words."""
+"""What is told of a canary and of what it is compared with, in this order and in these words."""
+
+_SINGULAR = {"requests": "{} request", "errors": "{} error"}
+"""What is told of a single one."""
+
+_BRIEF = ("requests", "{} req"), ("errors", "{} err"), ("p99_ms", "p99 {} ms")
+"""What is told of a canary where there is little room."""
 
 _SPANS = (86_400, "d", "d"), (3600, "h", "h"), (60, "min", "m"), (1, "s", "s")
 
@@ -61,20 +68,26 @@ def names(value: object) -> str:
 
 
 def figures(numbers: object) -> str:
-    """Return figures as people say them: those of a canary beside those of the others, the rest by their names.
+    """Return figures as people say them: a canary's, those that they are compared with, the rest by their names.
 
-    ``watched 2 s; canary 120 requests, 0 errors, p99 4.1 ms; others 900 requests, 0 errors``. What is not known is left
-    out.
+    ``watched 2 s; canary 120 requests, 1 error, p99 4.1 ms; compared with 900 requests, 0 errors``. What is not known
+    is left out, and so is a bake of no time that saw nothing; "" where nothing remains.
     """
-    if not isinstance(numbers, Mapping):
-        return UNKNOWN
-    known = {str(name): number for name, number in numbers.items() if number is not None}
-    told = [f"watched {_figure(known.pop('bake_seconds'))} s"] if "bake_seconds" in known else []
-    for prefix, who in (("canary_", "canary"), ("control_", "others")):
-        said = [words.format(_figure(known.pop(prefix + name))) for name, words in _FIGURES if prefix + name in known]
+    known = _known(numbers)
+    watched = known.pop("bake_seconds", 0)
+    told = [f"watched {_figure(watched)} s"] if watched else []
+    for prefix, who in (("canary_", "canary"), ("control_", "compared with")):
+        said = [_said(name, words, known.pop(prefix + name)) for name, words in _FIGURES if prefix + name in known]
         told += [f"{who} {', '.join(said)}"] if said else []
     rest = [f"{escaped(name).replace('_', ' ')} {_figure(number)}" for name, number in sorted(known.items())]
-    return "; ".join([*told, *([", ".join(rest)] if rest else [])]) or UNKNOWN
+    return "; ".join([*told, *([", ".join(rest)] if rest else [])])
+
+
+def brief_figures(numbers: object) -> str:
+    """Return what matters most of a canary, for a short line: ``canary 15 req, 0 err, p99 4.1 ms``; "" for nothing."""
+    known = _known(numbers)
+    said = [words.format(_brief(known[f"canary_{name}"])) for name, words in _BRIEF if f"canary_{name}" in known]
+    return f"canary {', '.join(said)}" if said else ""
 
 
 def short_digest(digest: object) -> str:
@@ -140,10 +153,32 @@ def unix_time(at: object) -> float | None:
         return None
 
 
+def _known(numbers: object) -> dict[str, Any]:
+    """Return the figures that are known, without those of a bake that took no time and in which nothing happened."""
+    if not isinstance(numbers, Mapping):
+        return {}
+    known = {str(name): number for name, number in numbers.items() if number is not None}
+    if known.get("bake_seconds", True) or known.get("canary_requests") or known.get("canary_errors"):
+        return known
+    return {name: known[name] for name in known if not name.startswith(("bake_", "canary_", "control_"))}
+
+
+def _said(name: str, words: str, number: object) -> str:
+    figure = _figure(number)
+    return (_SINGULAR.get(name, words) if figure == "1" else words).format(figure)
+
+
 def _figure(number: object) -> str:
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         return names(number) if isinstance(number, (list, tuple)) else text_of(number)
     return f"{number + 0.0:.4g}" if isinstance(number, float) else str(number)  # + 0.0: no "-0"
+
+
+def _brief(number: object) -> str:
+    """Return a figure with three digits, or all of them before its point."""
+    if not isinstance(number, float):
+        return _figure(number)
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number + 0.0:.3g}"
 
 
 def _short(parts: Sequence[tuple[int, str, str]]) -> str:

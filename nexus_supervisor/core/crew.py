@@ -19,6 +19,7 @@ from nexus_supervisor.core.messages import (
     Booted,
     Drain,
     Drained,
+    Erred,
     FromWorker,
     Probed,
     Ready,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.steering import Steering
 
 __all__ = ["Crew"]
+
+_MOST_CHARACTERS = 300
+"""So much of what a worker says of an exception is kept."""
 
 _FENCE_SECONDS = 5.0
 """How long a worker that was silent may finish what is in hand before it is ended."""
@@ -82,6 +86,8 @@ class Crew:
                 self._retired(process, message, now)
             case Drained():
                 self._board.announce(crew_says.slot_drained(process))
+            case Erred():
+                self._erred(process, message)
             case Booted() | Ready() | Staged() | Active() | Rejected() | Probed():
                 if process.live:
                     self._moves(process, message, now)
@@ -109,6 +115,12 @@ class Crew:
                 self._probed(process, message)
             case _:
                 assert_never(message)
+
+    def _erred(self, process: Process, message: Erred) -> None:
+        """Note the first exception of those that moved first: it says more than any figure."""
+        rollout = self._board.rollout
+        if rollout is not None and rollout.version == message.version and process.slot in rollout.canaries:
+            rollout.first_error = rollout.first_error or message.what[:_MOST_CHARACTERS]
 
     def _probed(self, process: Process, message: Probed) -> None:
         rollout = self._board.rollout

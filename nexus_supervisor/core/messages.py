@@ -24,6 +24,7 @@ __all__ = [
     "Discard",
     "Drain",
     "Drained",
+    "Erred",
     "FromWorker",
     "Limit",
     "Probe",
@@ -233,7 +234,17 @@ class Probed:
     detail: str
 
 
-FromWorker = Booted | Staged | Rejected | Active | Retired | Ready | Drained | Probed
+@dataclass(frozen=True, slots=True)
+class Erred:
+    """Say which exception was the first to leave a request of this version: its type and place, never its text."""
+
+    slot: str
+    incarnation: int
+    version: Version
+    what: str
+
+
+FromWorker = Booted | Staged | Rejected | Active | Retired | Ready | Drained | Probed | Erred
 
 TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)

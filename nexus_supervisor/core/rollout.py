@@ -110,7 +110,8 @@ class Rollout:
     that it revokes, ``problems`` those of a directory of which only the revocations go. ``wanted`` is what the
     directory held. ``riders`` are the requests that its end answers. ``automatic``: nobody asked for it.
     ``alone_until`` is when it ends because there is no process that could take it, ``tried_by`` when it ends because
-    there is no trial worker. ``next_at`` is when the next group may move.
+    there is no trial worker. ``next_at`` is when the next group may move. ``first_error`` is the first exception that
+    left a request of it where it is watched.
     """
 
     kind: Kind
@@ -141,6 +142,7 @@ class Rollout:
     next_at: float | None = None
     strikes: int = 0
     failure: str = ""
+    first_error: str = ""
     blamed: bool = True
     aborted: bool = False
     numbers: Facts = field(default_factory=dict)

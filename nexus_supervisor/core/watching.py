@@ -54,7 +54,8 @@ class Watching:
                 for one in first:
                     self._board.emit(Send(one.slot, one.incarnation, Probe(one.push, rollout.version)))
             case Course.FAIL:
-                rollout.fail(f"the canary failed: {turn.reason}")
+                error = f"; the first exception was {rollout.first_error}" if rollout.first_error else ""
+                rollout.fail(f"the canary failed: {turn.reason}{error}")
                 self._end_silent(first, settings.gates.max_lag_seconds)
             case Course.GO | Course.GO_SINGLY:
                 rollout.singly = turn.course is Course.GO_SINGLY

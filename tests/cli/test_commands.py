@@ -196,11 +196,11 @@ def test_where_no_terminal_is_each_phase_is_a_line_beside_the_result(tmp_path: P
 
 
 def test_who_comes_while_a_rollout_runs_hears_first_where_it_is(tmp_path: Path) -> None:
-    rollout = {"version": 13, "phase": "bake", "moved": 1, "total": 4, "numbers": {"error_ratio": 0.25}}
+    rollout = {"version": 13, "phase": "bake", "moved": 1, "total": 4, "numbers": {"canary_errors": 3}}
     with ScriptedSupervisor(tmp_path, phases(APPLIED, rollout=rollout)):
         result = run("push", tmp_path)
 
-    assert result.stderr == "version 13: bake, 1 of 4 workers moved, error ratio 0.25\n"
+    assert result.stderr == "version 13 bake 1/4, canary 3 err\n"
 
 
 def test_a_terminal_shows_the_phase_in_a_living_line(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_terminal_shows_the_phase_in_a_living_line(tmp_path: Path) -> None:
     with ScriptedSupervisor(tmp_path, script):
         output = in_terminal({"NO_COLOR": "1"}, "push", tmp_path, both=True)
 
-    assert "version 13: [red]bake[/red], 1 of 4 workers moved, 0 s" in output
+    assert "version 13 [red]bake[/red] 1/4, " in output
     assert "APPLIED 4/4" in output
 
 
@@ -231,6 +231,15 @@ def test_a_verdict_shows_its_numbers(tmp_path: Path) -> None:
         result = run("push", tmp_path)
 
     assert result.stderr.splitlines() == ["ROLLED_BACK: version 13 failed.", "  canary 31 errors; error ratio 6.2"]
+
+
+def test_a_verdict_without_a_bake_has_no_line_of_figures(tmp_path: Path) -> None:
+    nothing = {"bake_seconds": 0.0, "canary_requests": 0, "canary_errors": 0}
+    end = ended(0, "APPLIED", "Version 13 is live.", numbers=nothing)
+    with ScriptedSupervisor(tmp_path, answer_with(end)):
+        result = run("push", tmp_path)
+
+    assert result.stdout.splitlines() == ["APPLIED: Version 13 is live."]
 
 
 def test_a_request_gets_a_name_of_its_own_and_json_tells_it(tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_a_request_that_led_to_no_version_is_told_at_its_time(shop: Path) -> Non
     ]
 
 
+def test_a_version_without_a_bake_has_no_line_of_figures(tmp_path: Path) -> None:
+    directory = made(tmp_path)
+    assert run("build", directory).exit_code == 0
+    nothing = b'{"bake_seconds":0.0,"canary_errors":0,"canary_requests":0}'
+    note(directory, Ended(1, "committed", "", "ann (uid 7)", at=1_900_000_000.0, numbers=nothing))
+
+    assert "numbers:" not in run("history", directory).stdout
+
+
 def test_a_request_is_found_by_its_id_in_json(shop: Path) -> None:
     document = json.loads(run("history", shop, "--json").stdout)
 

@@ -141,6 +141,19 @@ def test_the_trial_worker_what_is_pinned_and_what_is_quarantined_are_shown_where
     assert not {"trial", "pinned", "quarantined"} & set(shown(trial=None, pinned=None, quarantined=[]).split())
 
 
+@pytest.mark.parametrize(("length", "end"), [(120, "xx"), (121, "x…")])
+def test_why_a_content_is_quarantined_is_one_line_of_at_most_120_characters(length: int, end: str) -> None:
+    reason = "It\nfailed: ".ljust(length - 3, "x")  # a line break is shown as four characters
+
+    text = shown(quarantined=[{"digest": "ab" * 32, "reason": reason}])
+
+    (line,) = (line for line in text.splitlines() if line.startswith("quarantined"))
+    told = line.partition("digest abababababab: ")[2]
+    assert told.startswith("It\\x0afailed: x")
+    assert told.endswith(end)
+    assert len(told) == 120
+
+
 def test_settings_that_no_code_reads_are_left_out_where_there_are_none() -> None:
     assert "not used yet" not in shown(settings_unread=[])
 
@@ -306,7 +319,7 @@ def test_moments_are_in_utc() -> None:
     assert moment(0) == "1970-01-01T00:00:00Z"
 
 
-def test_figures_of_a_canary_are_told_beside_those_of_the_others_and_what_is_not_known_is_left_out() -> None:
+def test_figures_of_a_canary_are_told_beside_what_they_are_compared_with_and_what_is_not_known_is_left_out() -> None:
     numbers = {
         "bake_seconds": 2.0,
         "canary_requests": 120,
@@ -317,5 +330,32 @@ def test_figures_of_a_canary_are_told_beside_those_of_the_others_and_what_is_not
         "odd": "x",
     }
 
-    assert figures(numbers) == "watched 2 s; canary 120 requests, 0 errors, p99 4.125 ms; others 900 requests; odd x"
-    assert figures({}) == "-"
+    canary = "watched 2 s; canary 120 requests, 0 errors, p99 4.125 ms"
+    assert figures(numbers) == f"{canary}; compared with 900 requests; odd x"
+
+
+def test_one_request_and_one_error_are_singular() -> None:
+    assert figures({"canary_requests": 1, "canary_errors": 1}) == "canary 1 request, 1 error"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ({}, ""),
+        (None, ""),
+        ({"bake_seconds": 0, "canary_requests": 0, "canary_errors": 0, "control_requests": 900}, ""),
+        ({"bake_seconds": 0.0, "canary_requests": 0, "canary_rss_growth_mb": 0.0, "odd": 1}, "odd 1"),
+        ({"bake_seconds": 0.0, "canary_requests": 3, "canary_errors": 3}, "canary 3 requests, 3 errors"),
+        ({"bake_seconds": 5.0, "canary_requests": 0}, "watched 5 s; canary 0 requests"),
+    ],
+)
+def test_nothing_is_said_of_a_bake_that_was_none(numbers: object, text: str) -> None:
+    assert figures(numbers) == text
+
+
+def test_a_rollout_without_a_bake_has_no_line_of_figures() -> None:
+    nothing = {"bake_seconds": 0.0, "canary_requests": 0, "canary_errors": 0}
+
+    text = shown(rollout={"version": 13, "phase": "wave", "numbers": nothing})
+
+    assert "rollout          version 13, wave\npending restart" in text

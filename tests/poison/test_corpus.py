@@ -87,6 +87,8 @@ def meet_all(ward: Ward, kinds: tuple[Kind, ...]) -> None:
         case = ward.meet(kind)
         check(case, kind, digest)
         CHECKS[kind.met_by](case)
+        if kind.name == "raises in a handler":
+            assert "the first exception was RuntimeError at " in case.status["last_rejection"]["errors"][0], case
         if case.target is not None:
             outcomes[case.target] = kind.word.lower()
         ward.cure()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from nexus_supervisor.core import effects
-from nexus_supervisor.core.messages import Activate, Probe
+from nexus_supervisor.core import effects, events
+from nexus_supervisor.core.content import Version
+from nexus_supervisor.core.messages import Activate, Erred, Probe
 from nexus_supervisor.core.rollout import Kind, Phase
 from tests.support.simulated import content, settings
 from tests.support.world import World, recorded, running
@@ -348,3 +349,19 @@ def test_a_canary_goes_back_although_another_worker_does_not_answer() -> None:
     world.faults.poison.clear()
     world.elapse(60)
     world.check_rest()
+
+
+def test_the_first_exception_of_a_canary_is_told_beside_the_figures() -> None:
+    world = baking()
+    world.faults.poison[BAD] = "errors"
+    world.change("bad")
+    world.push(1)
+    world.settle()
+    first = moved(world, 2)[0]
+    other = next(slot for slot, version in world.live().items() if version == 1)
+    for slot, what in ((other, "OSError"), (first, "ZeroDivisionError at app.py:12"), (first, "KeyError")):
+        world.post(events.WorkerSaid(Erred(slot, 1, Version(2), what)))
+
+    world.elapse(3)
+
+    assert "the first exception was ZeroDivisionError at app.py:12" in world.answers[1].text
