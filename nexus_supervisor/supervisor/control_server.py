@@ -48,6 +48,9 @@ IDLE_SECONDS = 10.0
 FLUSH_SECONDS = 1.0
 """How long the last answers may take to leave when the server closes."""
 
+_TURNS_OF_ACCEPTING = 3
+"""So many turns of the loop it takes asyncio from an accepted connection to its protocol, which then can be closed."""
+
 _BACKLOG = 16  # asyncio accepts so many before it reads: fewer than clients, or a flood evicts who just came
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 _MAC_LEVEL, _MAC_PEER_CREDENTIALS, _MAC_PEER_PID = (
@@ -151,6 +154,8 @@ class ControlServer:
         self._socket_file.remove()
         self._server.close()
         self._server = None
+        for _ in range(_TURNS_OF_ACCEPTING):
+            await asyncio.sleep(0)
         await self._admission.dismiss()
 
     def _connection(self) -> _Connection:
