@@ -156,6 +156,7 @@ class _Pace:
     def failed(self, error: BaseException) -> float:
         """Take an exception of a call: the pauses double as long as there is nothing else."""
         self._count(failed=True)
+        self._agent.erred(self._version, error)
         seconds = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 16), _LAST_PAUSE_SECONDS)
         self._failures += 1
         _logger.error("the job raised an exception; the next call is in %g seconds", seconds, exc_info=error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nexus_supervisor.core.messages import Booted, Retired
+from nexus_supervisor.core.messages import Booted, Erred, Retired
 from tests.support.serving import ONE, TWO, a_server, reading, retired, totals
 
 if TYPE_CHECKING:
@@ -177,6 +177,21 @@ def test_a_job_keeps_its_version_and_the_next_one_takes_the_newest(site: Site, t
 
         assert (began, ended, next_one, set(held)) == (["began", 1], ["ended", 1], ["began", 2], {1})
         assert worker.ended() == 0
+
+
+@STEPWISE
+def test_the_first_exception_on_a_version_is_told_without_its_text(site: Site, tasks: Tasks, handle: str) -> None:
+    with a_job_worker(site, handle) as worker:
+        for word in ("raise", "odd"):
+            assert tasks.heard() == ["began", 1]
+            tasks.say(word)
+        assert tasks.heard() == ["began", 1]
+        begin_to_drain(worker)
+        tasks.say("none")
+
+        told = [message for message in worker.rest() if isinstance(message, Erred)]
+        assert [(one.version, one.what.partition(" at ")[0]) for one in told] == [(1, "ValueError")]
+        assert "broken" not in told[0].what
 
 
 @STEPWISE
