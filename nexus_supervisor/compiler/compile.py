@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nexus_supervisor.compiler.adopted import Running, resolve_again
 from nexus_supervisor.compiler.daemonfile import DaemonFile, DaemonFileReader, cpu_count, settings_of
 from nexus_supervisor.compiler.evidence import HOOKS_KEY, Gatherer, unplaced
+from nexus_supervisor.compiler.external_gate import COMMAND_KEY, not_runnable
 from nexus_supervisor.compiler.lessening import Lessening
 from nexus_supervisor.compiler.merging import restart_fields, settled
 from nexus_supervisor.compiler.outcome import bounded, listed, live_keys, secrets_of, widened_keys
@@ -135,6 +136,8 @@ class Compiler:
         settings = self.settings.supervisor
         if (reason := self._validation.load(settings.hooks)) is not None:
             problems.append(evidence.daemon.problem(HOOKS_KEY, "value", reason))
+        if (reason := not_runnable(settings.external_gate.command, self._directory)) is not None:
+            problems.append(evidence.daemon.problem(COMMAND_KEY, "value", reason))
         wanted = evidence.content if not problems else EMPTY
         if not problems and self._validation.asks(settings.hooks):
             secrets = secrets_of(wanted, evidence.survey, evidence.daemon, self._running.secrets)

@@ -99,7 +99,8 @@ class Burn:
 class End:
     """Journal how the journey of a version ended, why, who had asked for it, and which numbers speak for that.
 
-    ``outcome`` is ``committed``, ``rejected``, ``rolled_back``, ``superseded`` or ``aborted``.
+    ``outcome`` is ``committed``, ``rejected``, ``rolled_back``, ``superseded`` or ``aborted``; ``condemned``
+    follows where workers died on it after its commit.
     """
 
     version: Version

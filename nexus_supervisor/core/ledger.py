@@ -139,7 +139,9 @@ class Ledger:
         facts: dict[str, Any] = {"outcome": record.outcome, "detail": record.reason, "ended_at": record.at}
         if record.requester:
             facts["requester"] = record.requester
-        self._name(record.version, **facts, numbers=facts_of(record.numbers))
+        if numbers := facts_of(record.numbers):
+            facts["numbers"] = numbers
+        self._name(record.version, **facts)
 
     def _answer(self, record: Answered) -> None:
         """Remember an answer, and name it with the version that it speaks of, if that is remembered."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import directory_says, says, steering_says
-from nexus_supervisor.core.effects import Outcome, Recall
+from nexus_supervisor.core.effects import End, Outcome, Recall
 from nexus_supervisor.core.events import Recalled, RollbackAsked, SteerAsked
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.requests import NOBODY
@@ -118,6 +118,7 @@ class Steering:
         board.probation.end()
         board.probation.returned(now)
         verdict = steering_says.verdict(committed.version, reason)
+        board.emit(End(committed.version, "condemned", verdict, ""))
         board.condemned = (committed.digest, verdict)
         board.recalls.append(RollbackAsked(NOBODY, previous.version, verdict, _AUTOMATIC))
 

@@ -213,3 +213,13 @@ def test_an_answer_is_remembered_whole() -> None:
         (Problem("a", 1, "b", "c", "d"),),
     )
     assert Ledger([full]).answered["a"] == full
+
+
+def test_a_version_that_is_condemned_after_its_commit_keeps_who_wanted_it_and_its_numbers() -> None:
+    numbers = canonical.encode({"canary_requests": 80})
+    ledger = Ledger([Ended(3, "committed", "a sale", "ann", 10.0, numbers), Ended(3, "condemned", "it died", "", 20.0)])
+
+    past = ledger.past(3)
+    assert past is not None
+    assert (past.outcome, past.detail, past.requester, past.ended_at) == ("condemned", "it died", "ann", 20.0)
+    assert past.numbers == {"canary_requests": 80}
