@@ -279,7 +279,7 @@ class Ward:
 
 
 QUICK = """\
-bake_seconds = 1
+bake_seconds = 3
 quiet_bake_seconds = 10
 stage_timeout_seconds = 3
 gates.min_requests = 20
