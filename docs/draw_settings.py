@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nexus_supervisor.core.programs import ProgramSpec
 from nexus_supervisor.core.sections import RESERVED_NAMES, SectionSpec, default_sections
 from nexus_supervisor.core.settings import UNREAD, Settings, needs
 from nexus_supervisor.core.tables import options
@@ -43,7 +44,7 @@ A setting marked † is checked but not used yet; `nexus-supervisor status` list
 
 def draw() -> str:
     """Return the text of docs/settings.md."""
-    return "\n".join([HEAD, *_tables(Settings, ""), *_section_part()])
+    return "\n".join([HEAD, *_tables(Settings, ""), *_program_part(), *_section_part()])
 
 
 def _tables(table: type, where: str) -> Iterator[str]:
@@ -75,12 +76,28 @@ def _default(value: Any) -> str:
             return f"`{str(value).lower()}`"
         case int() | float():
             return f"`{value:.15g}`"
+        case tuple():
+            return ", ".join(f'`"{one}"`' for one in value) or '`""`'
         case _:
             return f'`"{value}"`' if isinstance(value, str) or value.percent else f"`{value}`"
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def _program_part() -> Iterator[str]:
+    yield """## `[[supervisor.program]]`
+
+Declare the programs of a daemon that has several: each has workers of its own, and all of them have one configuration
+and one version. Then `[supervisor]` has no `program`, `app`, `workers` and `threads` of its own. A change needs a
+restart.
+"""
+    yield "| key | default | accepts | for |\n|---|---|---|---|"
+    for option in options(ProgramSpec).values():
+        default = "required" if option.required else _default(option.default)
+        yield f"| `{option.name}` | {default} | {_cell(option.rule.expected if option.rule else '')} | {option.about} |"
+    yield ""
 
 
 def _section_part() -> Iterator[str]:

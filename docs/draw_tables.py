@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nexus_supervisor.core import lifecycle, rollout
-from nexus_supervisor.core.lifecycle import Life, Word
+from nexus_supervisor.core.lifecycle import Fate, Life, Seat, Word
 from nexus_supervisor.core.rollout import Phase, Step
 from nexus_supervisor.core.waves import Kind
 
@@ -25,8 +25,8 @@ Column = TypeVar("Column", bound=StrEnum)
 PLACE = Path(__file__).parent / "states.md"
 HEAD = """# States
 
-What one worker process and one version go through. The tables are those that the code decides by; this page is drawn
-from them by `docs/draw_tables.py`.
+What one worker process, one slot and one version go through. The tables are those that the code decides by; this page
+is drawn from them by `docs/draw_tables.py`.
 """
 LIVES = {
     Life.STARTING: "started, and not serving yet",
@@ -41,9 +41,24 @@ WORDS = {
     Word.KILL: "it is ended by force",
     Word.EXITED: "its exit is reported",
 }
+SEATS = {
+    Seat.VACANT: "has no process, and gets one at once",
+    Seat.TAKEN: "has a process",
+    Seat.BACKOFF: "its process died; it gets another one after a pause, which may be none",
+    Seat.FAILED: "is given up: its processes died too often",
+    Seat.STOPPED: "stays empty: its process has ended, and its program's restart type wants no other",
+}
+FATES = {
+    Fate.STARTED: "a process is started in it",
+    Fate.ENDED: "its process has ended as it was told to",
+    Fate.DIED: "its process has ended by itself, or never served",
+    Fate.TOO_OFTEN: "that was one death more than `restart.max_restarts` allow",
+    Fate.DONE: "its process has ended, and its program's restart type wants no other",
+    Fate.AGAIN: "what was given up is tried again: after a commit, by `restart`, by `scale`",
+}
 PHASES = {
     Phase.RECORDING: "it is signed, and its journal record is made durable",
-    Phase.BINDING: "new addresses are bound where a restart changes them",
+    Phase.PREPARING: "a restart has its code imported and its new addresses bound, beside what runs",
     Phase.TRIAL: "a worker without traffic tries it",
     Phase.STAGING: "every worker verifies and builds it, the canary first; requests see nothing of it",
     Phase.CANARY: "the canary switches to it, or is replaced",
@@ -56,10 +71,11 @@ PHASES = {
 }
 STEPS = {
     Step.RECORDED: "the journal record is durable",
-    Step.BOUND: "the addresses are bound, or stay",
+    Step.PREPARED: "it is imported and its addresses are bound, or there is nothing to prepare",
     Step.TRIED: "it has passed its trial, or goes without one",
     Step.ALL_STAGED: "every worker that is moved in place holds it ready",
     Step.CANARY_ACTIVE: "the canary uses it, or nobody goes first",
+    Step.CANARY_GONE: "those that have it are no more, and none was lost: somebody asked for fewer workers",
     Step.BAKED: "it may go on: the gates have said so, somebody promoted it, or it isn't watched",
     Step.ALL_ACTIVE: "every worker uses it",
     Step.COMMIT_RECORDED: "the commit record is durable",
@@ -90,6 +106,14 @@ def _life_part() -> Iterator[str]:
     yield "What follows from which word; a dash changes nothing:\n"
     pairs = {(life, word): after for life, row in lifecycle.TABLE.items() for word, after in row.items()}
     yield from _grid(list(Life), list(Word), pairs)
+    yield "## One slot\n"
+    yield "What a slot goes through while one process after the other is in it.\n"
+    yield from _diagram((before, word, after) for before, row in lifecycle.SLOTS.items() for word, after in row.items())
+    yield from _meanings("state", SEATS, Seat)
+    yield from _meanings("word", FATES, Fate)
+    yield "What follows from which word; a dash changes nothing:\n"
+    seats = {(seat, fate): after for seat, row in lifecycle.SLOTS.items() for fate, after in row.items()}
+    yield from _grid(list(Seat), list(Fate), seats)
 
 
 def _rollout_part() -> Iterator[str]:

@@ -1,48 +1,39 @@
 """The client of a running supervisor: one request over the control socket, and its answer.
 
-Decided here: how the socket is reached, how long an answer may take, and which error says what went wrong. Not decided
-here: what requests mean (``core/control.py``) and how answers are shown (``cli/``). Synchronous: it serves scripts, the
-command line and tests alike.
+Decided here: which requests there are functions for, how long an answer may take, and which error says what it means.
+Not decided here: how the socket is reached (``conversation.py``), what requests mean (``core/control.py``) and how
+answers are shown (``cli/``). Synchronous: it serves scripts, the command line and tests alike.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import shlex
-import socket
-import struct
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor import errors
+from nexus_supervisor.conversation import Conversation, Peer
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import (
-    ANSWERS,
-    REQUESTS,
     Answer,
     Ended,
     FollowNotices,
+    FollowOutput,
     Noticed,
+    OutputLine,
     Refusal,
     Request,
+    ScaleRequest,
     StatusReport,
     StatusRequest,
     StopRequest,
+    UpgradeRequest,
 )
-from nexus_supervisor.core.framing import FrameDecoder, frame
-from nexus_supervisor.unix_path import CONTROL_SOCKET, socket_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
 
 __all__ = ["ControlClient"]
-
-CONNECT_SECONDS = 5.0
-"""How long a busy supervisor may take to accept a connection and a request."""
 
 ANSWER_SECONDS = 10.0
 """How long a request that leads to no change may take."""
@@ -55,10 +46,6 @@ SILENCE_SECONDS = 60.0
 
 _ONLY_NEW = (1 << 63) - 1
 """Since which number notices are told where none of those that are kept is wanted."""
-
-_RECEIVE_BYTES = 1 << 16
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
-_TIMEVAL = struct.Struct("@ll")
 
 _ERROR_OF_CODE: dict[int, type[errors.NexusError]] = {
     2: errors.UsageError,
@@ -83,7 +70,7 @@ class ControlClient:
 
     def ask(self, request: Request, patience: float = VERDICT_SECONDS) -> StatusReport | Ended:
         """Send one request and return its answer; ``patience`` is in seconds."""
-        with _Conversation(self._directory) as conversation:
+        with Conversation(self._directory) as conversation:
             conversation.send(request)
             return self._verdict(conversation, patience)
 
@@ -101,7 +88,7 @@ class ControlClient:
         seconds (``every``). Raise UnfinishedError where the supervisor says nothing at all for the seconds of
         ``silence``.
         """
-        with _Conversation(self._directory) as conversation:
+        with Conversation(self._directory) as conversation:
             for one in (FollowNotices(since=_ONLY_NEW), StatusRequest(), request):
                 conversation.send(one)
             status_is_due = False
@@ -115,16 +102,16 @@ class ControlClient:
                 status_is_due = status_is_due or isinstance(answer, StatusReport)
                 told(answer)
 
-    def status(self) -> dict[str, Any]:
-        """Return the status as the document that ``status --json`` shows."""
-        answer = self.ask(StatusRequest(), ANSWER_SECONDS)
+    def status(self, *, sizes: bool = False) -> dict[str, Any]:
+        """Return the status as the document that ``status --json`` shows; with ``sizes`` memory is measured for it."""
+        answer = self.ask(StatusRequest(sizes=sizes), ANSWER_SECONDS)
         document: dict[str, Any] = canonical.decode(answer.document)
         return document
 
     def stop(self, *, now: bool = False, patience: float = VERDICT_SECONDS) -> Ended:
         """Ask the supervisor to drain and end, and return when its process is gone."""
         deadline = time.monotonic() + patience
-        with _Conversation(self._directory) as conversation, _Peer(conversation.peer_pid) as peer:
+        with Conversation(self._directory) as conversation, Peer(conversation.peer_pid) as peer:
             conversation.send(StopRequest(now=now))
             answer = self._verdict(conversation, patience)
             if not isinstance(answer, Ended):
@@ -134,13 +121,53 @@ class ControlClient:
                 peer.await_exit(deadline)
             return answer
 
+    def scale(self, program: str = "", *, workers: int | None = None, by: int = 0, reason: str = "") -> Ended:
+        """Have so many workers of a program (empty: the first), or ``by`` more where no number is given."""
+        answer = self.ask(ScaleRequest(program, workers, by, reason), ANSWER_SECONDS)
+        if not isinstance(answer, Ended):
+            raise _unexpected(answer)
+        return answer
+
+    def upgrade(self, reason: str = "", patience: float = VERDICT_SECONDS) -> Ended:
+        """Have the code as it is now take over, and return when it has, or how that ended otherwise."""
+        deadline = time.monotonic() + patience
+        before = self.status()["supervisor"]
+        with Conversation(self._directory) as conversation:
+            conversation.send(UpgradeRequest(reason))
+            answer = conversation.receive(deadline)
+        match answer:
+            case Ended():
+                return answer
+            case Refusal():
+                raise _refused(answer)
+            case None:
+                return self._upgraded(before, deadline)
+            case _:
+                raise _unexpected(answer)
+
+    def _upgraded(self, before: dict[str, Any], deadline: float) -> Ended:
+        """Return once another instance answers than before; who connects meanwhile waits until it does."""
+        while time.monotonic() < deadline:
+            try:
+                after = self.status()["supervisor"]
+            except errors.UnfinishedError:  # it takes longer than an answer may
+                continue
+            if after["upgrades"] != before["upgrades"]:
+                document = canonical.encode({"before": before["version"], "after": after["version"]})
+                text = f"version {after['version']} of nexus-supervisor runs in place of {before['version']}."
+                return Ended(0, "UPGRADED", text, (), document)
+            message = f"the supervisor on {self._directory} hung up and was not upgraded: ask again"
+            raise errors.UnfinishedError(message)
+        message = f"the supervisor on {self._directory} hasn't answered in time since the upgrade. Look at its log"
+        raise errors.UnfinishedError(message)
+
     def notices(self, since: int = 0, *, follow: bool = True, patience: float | None = None) -> Iterator[Noticed]:
         """Yield the notices with a number of at least ``since``: those still kept, and with ``follow`` new ones.
 
         The iterator ends when the supervisor does. With ``patience``, UnfinishedError is raised when no notice comes
         for that many seconds.
         """
-        with _Conversation(self._directory) as conversation:
+        with Conversation(self._directory) as conversation:
             conversation.send(FollowNotices(since=since))
             if not follow:  # requests are served in order, so the status comes after everything that is kept
                 conversation.send(StatusRequest())
@@ -156,17 +183,42 @@ class ControlClient:
                     case _:
                         raise _unexpected(answer)
 
-    def _verdict(self, conversation: _Conversation, patience: float) -> StatusReport | Ended:
+    def output(
+        self, slot: str = "", lines: int = 0, *, follow: bool = False, patience: float | None = None
+    ) -> Iterator[OutputLine]:
+        """Yield what workers wrote: the newest kept lines of a slot (empty: of all), and with ``follow`` new ones.
+
+        The iterator ends when the supervisor does. With ``patience``, UnfinishedError is raised when no line comes for
+        that many seconds.
+        """
+        with Conversation(self._directory) as conversation:
+            conversation.send(FollowOutput(slot, lines, follow))
+            if not follow:
+                patience = ANSWER_SECONDS
+            while (answer := conversation.receive(_deadline(patience))) is not None:
+                match answer:
+                    case OutputLine():
+                        yield answer
+                    case Ended():
+                        return
+                    case Refusal():
+                        raise _refused(answer)
+                    case _:
+                        raise _unexpected(answer)
+
+    def _verdict(self, conversation: Conversation, patience: float) -> StatusReport | Ended:
         answer = self._answer(conversation, patience)
         if isinstance(answer, Noticed):
             raise _unexpected(answer)
         return answer
 
-    def _answer(self, conversation: _Conversation, patience: float) -> StatusReport | Ended | Noticed:
+    def _answer(self, conversation: Conversation, patience: float) -> StatusReport | Ended | Noticed:
         answer = conversation.receive(_deadline(patience))
         match answer:
             case Refusal():
                 raise _refused(answer)
+            case OutputLine():
+                raise _unexpected(answer)
             case None:
                 message = (
                     f"the supervisor on {self._directory} closed the connection before it answered: it has ended, or "
@@ -175,165 +227,6 @@ class ControlClient:
                 raise errors.UnfinishedError(message)
             case _:
                 return answer
-
-
-class _Conversation:
-    """Hold one connection: frames out, frames in, each within a deadline."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._decoder = FrameDecoder()
-        self._frames: list[bytes] = []
-        self._asked: Request | None = None
-        self._socket = _connect(directory)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
-
-    @property
-    def peer_pid(self) -> int:
-        """Return the pid of the process that listens, or 0 where the system doesn't tell."""
-        if not hasattr(socket, "SO_PEERCRED"):
-            return 0
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-        pid: int = _PEER_CREDENTIALS.unpack(raw)[0]
-        return pid
-
-    def send(self, request: Request) -> None:
-        """Send one request. A peer that is already leaving is found out by ``receive``, after what it had to say."""
-        self._asked = request
-        self._socket.settimeout(CONNECT_SECONDS)
-        try:
-            self._socket.sendall(frame(REQUESTS.encode(request)))
-        except TimeoutError as error:
-            raise _busy(self._directory) from error
-        except (BrokenPipeError, ConnectionResetError):
-            return
-
-    def answered_within(self, seconds: float) -> bool:
-        """Return whether there is something to receive, waiting so long for it."""
-        return bool(self._frames or select.select([self._socket], [], [], seconds)[0])
-
-    def ask_status(self) -> None:
-        """Ask for the status beside what is waited for."""
-        waited_for = self._asked
-        self.send(StatusRequest())
-        self._asked = waited_for
-
-    def receive(self, deadline: float | None) -> Answer | None:
-        """Return the next answer, or None when the supervisor closed the connection."""
-        while not self._frames:
-            received = self._receive_some(deadline)
-            if not received:
-                return None
-            self._frames += [body for body, _ in self._decoder.feed(received)]
-        return ANSWERS.decode(self._frames.pop(0))
-
-    def await_end(self, deadline: float) -> None:
-        """Return when the supervisor closed the connection."""
-        while self.receive(deadline) is not None:
-            continue
-
-    def _receive_some(self, deadline: float | None) -> bytes:
-        self._socket.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.001))
-        try:
-            return self._socket.recv(_RECEIVE_BYTES)
-        except ConnectionResetError:
-            return b""
-        except TimeoutError as error:
-            raise errors.UnfinishedError(self._unanswered()) from error
-
-    def _unanswered(self) -> str:
-        """Say that no answer came in time, and what is to be thought of the request."""
-        who = f"the supervisor on {self._directory} (pid {self.peer_pid})"
-        if isinstance(self._asked, FollowNotices):
-            return f"{who} has told nothing new in time"
-        if isinstance(self._asked, StatusRequest):
-            return f"{who} hasn't answered in time: it is stopped or overloaded. Look at its log"
-        return f"{who} hasn't answered in time; what was asked may still happen. Look at its status and its log"
-
-
-class _Peer:
-    """Hold on to the process on the other side, to see it exit; a pid alone could soon name another process."""
-
-    def __init__(self, pid: int) -> None:
-        self._pidfd: int | None = None
-        if pid not in (0, os.getpid()) and hasattr(os, "pidfd_open"):
-            with suppress(ProcessLookupError):  # gone already: nothing to wait for
-                self._pidfd = os.pidfd_open(pid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-
-    def await_exit(self, deadline: float) -> None:
-        """Return when the process is gone; at once where that can't be seen."""
-        if self._pidfd is None:
-            return
-        waiting = select.poll()
-        waiting.register(self._pidfd, select.POLLIN)
-        if not waiting.poll(max(deadline - time.monotonic(), 0.001) * 1000):
-            message = "the supervisor is stopping, but its process has not ended in time. Look at its log"
-            raise errors.UnfinishedError(message)
-
-
-def _connect(directory: Path) -> socket.socket:
-    """Connect to the control socket of a directory; raise NotRunningError where nobody listens."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # A timeout of Python's own makes the socket non-blocking, and connect would then fail instead of wait while the
-        # queue of the listener is full (unix(7): EAGAIN); the send timeout bounds a blocking connect.
-        whole, fraction = divmod(CONNECT_SECONDS, 1)
-        connection.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(whole), int(fraction * 1_000_000))
-        )
-        with socket_address(directory / CONTROL_SOCKET) as address:
-            connection.connect(address)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, OSError):
-            raise _unreachable(directory, error) from error
-        raise
-    return connection
-
-
-def _unreachable(directory: Path, error: OSError) -> errors.NexusError:
-    """Return the error that says why the control socket can't be reached and what to do."""
-    if isinstance(error, BlockingIOError):
-        return _busy(directory)
-    if isinstance(error, PermissionError):
-        return errors.NexusError(
-            f"the control socket of {directory} can't be opened by this user: "
-            "ask as the user that the supervisor runs as, or as root"
-        )
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)):
-        return errors.NotRunningError(f"no supervisor runs on {directory}: {_what_to_do(directory)}")
-    return errors.NexusError(f"the control socket of {directory} can't be reached: {error.strerror or error}")
-
-
-def _what_to_do(directory: Path) -> str:
-    """Return how a supervisor comes to run on a directory, or that none could."""
-    if not os.path.isdir(directory):  # noqa: PTH112 - False, not an error, where it can't be looked at
-        return "it is not a directory. Name another one"
-    if not os.path.lexists(directory / "daemon.toml"):
-        return "it has no daemon.toml, so it is no directory of nexus-supervisor. Name another one"
-    return f"start one with `nexus-supervisor run {shlex.quote(os.fspath(directory))}`, or name another directory"
-
-
-def _busy(directory: Path) -> errors.UnfinishedError:
-    return errors.UnfinishedError(
-        f"the supervisor on {directory} accepts no connection: it is stopped or overloaded. Look at its log"
-    )
 
 
 def _refused(refusal: Refusal) -> errors.NexusError:

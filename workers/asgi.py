@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nexus_supervisor.agent.program import needs
+
 from .application import application
+from .needed import REHEARSAL, SERVER
 
 if TYPE_CHECKING:
     from nexus_supervisor.agent import Agent
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+@needs(*SERVER, rehearsal=REHEARSAL)
 def run(agent: Agent) -> None:
     """Serve the agent's application until the agent drains."""
     from nexus_supervisor.adapters.asgi import serve

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nexus_supervisor.agent.program import needs
+
 from .application import application
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+@needs("nexus_supervisor.adapters.jobs")
 def run(agent: Agent) -> None:
     """Call the agent's function until the agent drains, each call with one snapshot."""
     from nexus_supervisor.adapters.jobs import serve

@@ -52,6 +52,8 @@ class Surrounded:
         self._headers: tuple[int, Headers] = 0, ()
         self.closing = False
         """Whether the worker is to end, so that connections are to close."""
+        self.lost = 0
+        """How many requests were cut off that somebody waited for."""
         agent.on_drain(self._close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +92,8 @@ class Surrounded:
         try:
             await self._app(scope, receive, noted)
         except Exception as error:
+            if sent:
+                self.agent.erred(current().version, error)
             if not sent:
                 _logger.info("the application has no lifespan: it raised %s", type(error).__name__)
             elif not sent.endswith(".failed"):  # that was said with its reason
@@ -132,13 +136,26 @@ class Surrounded:
 class _Answer(Request):
     """Be a request and what it is answered through: add the headers, and know how far the answer is."""
 
-    __slots__ = ("_receive", "_scope", "_send", "_surrounded", "accepted", "begun", "cut", "ended", "gone", "task")
+    __slots__ = (
+        "_receive",
+        "_scope",
+        "_send",
+        "_start",
+        "_surrounded",
+        "accepted",
+        "begun",
+        "cut",
+        "ended",
+        "gone",
+        "task",
+    )
 
     def __init__(self, surrounded: Surrounded, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(surrounded.agent)
         self._surrounded, self._scope, self._receive, self._send = surrounded, scope, receive, send
         self.task = cast("asyncio.Task[Any]", asyncio.current_task())  # the server answers each request in a task
         self.begun = self.accepted = self.ended = self.gone = self.cut = False
+        self._start: Message | None = None
 
     async def receive(self) -> Message:
         """Return the next message for the application; notice where it says that the client has left."""
@@ -153,7 +170,7 @@ class _Answer(Request):
             raise _Cut
         kind = message["type"]
         if kind == "http.response.start":  # the server takes it as it is: nothing to wait for here
-            self.begun = True
+            self.begun, self._start = True, message
             self.answered()
             return self._send(self._marked(message))
         return self._sent(kind, message)
@@ -207,8 +224,18 @@ class _Answer(Request):
         self.task.cancel()
 
     async def cut_off(self) -> None:
-        """End what was cut off as well as the protocol allows."""
+        """End what was cut off as well as the protocol allows; a stream of events can end anywhere."""
+        if self._is_event_stream() and not self.ended:
+            await self._send({"type": "http.response.body", "body": b""})
+            return
+        self._surrounded.lost += not self.gone
         await self._end(_UNAVAILABLE, "This request took too long and was ended; send it again.", _SERVICE_RESTART)
+
+    def _is_event_stream(self) -> bool:
+        """Return whether the answer is a stream of events, whose client comes back by itself (EventSource)."""
+        headers = self._start["headers"] if self._start is not None and "headers" in self._start else ()
+        kinds = (value for name, value in headers if name.lower() == b"content-type")
+        return any(kind.lower().startswith(b"text/event-stream") for kind in kinds)
 
     async def _end(self, status: int, text: str, code: int) -> None:
         """Say what the protocol still allows: a status, or a WebSocket's code; else have the connection closed."""

@@ -7,6 +7,7 @@ carry our headers. Not decided here: which connections end with the worker (``se
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
@@ -21,6 +22,8 @@ __all__ = ["BoundedProtocol", "http_protocol", "web_socket_protocol"]
 MAX_INCOMPLETE_BYTES = 65_536
 """How much of a head, or of what frames a body in chunks, is taken before it is complete."""
 
+_REPLY_SECONDS = 5.0  # how long the client of a WebSocket is given to answer that it is closed
+
 _TOO_LONG = "The head of a request must not be longer than 64 KiB."
 
 
@@ -29,11 +32,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     surrounded: Surrounded
     incomplete, progress = 0, False
+    opening: WeakSet[BoundedProtocol]
+    """Connections that were accepted and aren't made yet: their TLS handshake is under way."""
+
     idle_since = 0.0
     """When it was last given something to do, or had done it: seconds of the loop's clock."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.accepted_at = self.loop.time()
+        self.opening.add(self)
+
     def connection_made(self, transport: Any) -> None:
         """Begin."""
+        self.opening.discard(self)
         self.idle_since = self.loop.time()
         super().connection_made(transport)
 
@@ -81,13 +93,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def http_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:
     """Return the HTTP protocol of one surrounded application, whose headers its refusals carry."""
-    return type("SurroundedProtocol", (BoundedProtocol,), {"surrounded": surrounded})
+    return type("SurroundedProtocol", (BoundedProtocol,), {"surrounded": surrounded, "opening": WeakSet()})
 
 
-def web_socket_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:
-    """Return uvicorn's WebSocket protocol, with bounds for messages in fragments, and our headers on its rejections."""
+def web_socket_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:  # noqa: C901 - one short method each
+    """Return uvicorn's WebSocket protocol, with bounds for messages in fragments, and our headers on its rejections.
+
+    ``leaving``: it was told to close, and what the client still sends is dropped until that has answered.
+    """
 
     class BoundedWebSockets(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]  # chosen when it is imported
+        leaving = False
+
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             reject = self.conn.reject
@@ -99,6 +116,25 @@ def web_socket_protocol(surrounded: Surrounded) -> type[asyncio.Protocol]:
                 return response
 
             self.conn.reject = rejected
+
+        def shutdown(self) -> None:
+            # uvicorn closes at once: the system then drops our last words where anything of the client's is unread
+            if not self.handshake_complete or self.close_sent:
+                super().shutdown()
+                return
+            self.leaving = True
+            self.stop_keepalive()
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
+            self.conn.send_close(1012)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.resume_reading()
+            self.close_timer = self.loop.call_later(_REPLY_SECONDS, self.transport.close)
+
+        def send_receive_event_to_app(self) -> None:
+            if self.leaving:
+                self.frames.clear()
+            else:
+                super().send_receive_event_to_app()
 
         def handle_cont(self, event: Any) -> None:
             # uvicorn keeps each fragment as an object of its own: a byte each, 16 MiB of them are almost a gigabyte

@@ -61,11 +61,13 @@ def _run(agent: Agent, handle: Callable[[], Any], pace: _Pace) -> None:
         if agent.draining:
             return
         agent.progress.pace()
+        agent.progress.works()
         try:
             with pace.job():
                 seconds = pace.answered(handle())
         except (Exception, *_STRAYS) as error:  # noqa: BLE001 - logged and counted
             seconds = pace.failed(error)
+        agent.progress.rests()
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not woken.wait(min(left, _TURN_SECONDS)):
             agent.progress.pace()
@@ -90,11 +92,14 @@ async def _run_async(agent: Agent, handle: Callable[[], Any], pace: _Pace) -> No
                 woken.clear()
                 if agent.draining:
                     return
+                agent.progress.holds()
                 seconds = await _call(handle, pace)
+                agent.progress.rests()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), seconds)
     except TimeoutError:
         _logger.warning("the drain timeout is over: the job in hand is cut off")
+        agent.drain.note_cut(1)
     finally:
         pacing.cancel()
 

@@ -5,17 +5,21 @@ Decided here: how the worker begins and ends without a failed request. Not decid
 
 The end: from the order on, every response says ``Connection: close``; idle connections are given a moment to send their
 next request and be told, WebSockets are then closed with 1012 ("service restart"); nothing new is accepted from then
-on; what is in hand is finished, until the deadline.
+on; what is in hand is finished, until the deadline. Event streams have no end: at the deadline they get one. What else
+is in hand then is cut off, and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import select
+import termios
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -40,6 +44,8 @@ _LOOK_SECONDS = 0.02
 _TICK_SECONDS = 0.1
 _TICKS_A_LOOK = 10  # between two looks for requests that are overdue
 _CANCEL_SECONDS = 0.5
+_HANDSHAKE_SECONDS = 3.0  # how long a connection that was just accepted is given for its TLS handshake, while draining
+_CLOSING_SECONDS = 0.5  # how long a client of TLS is given to confirm that a connection is closed, while draining
 
 
 def run(surrounded: Surrounded, agent: Agent) -> None:
@@ -66,6 +72,11 @@ def run(surrounded: Surrounded, agent: Agent) -> None:
         access_log=False,
         server_header=False,
     )
+    if agent.tls is not None:
+        from nexus_supervisor.adapters import tls  # what it needs, others do not
+
+        config.load()
+        config.ssl = tls.listening(lambda: agent.tls)
     _Server(config, surrounded, agent).run(sockets=list(agent.listeners))
 
 
@@ -112,12 +123,19 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         if left := list(self.server_state.tasks):
-            _logger.warning("the drain timeout is over: %d requests are cut off", len(left))
+            before = self._surrounded.lost
             self._surrounded.cut_all()
-            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+            _, stuck = await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+            self._note_cut(self._surrounded.lost - before + len(stuck))
         for connection in list(self.server_state.connections):
             connection.transport.close()
         await self.lifespan.shutdown()
+
+    def _note_cut(self, count: int) -> None:
+        """Say how many requests were lost, here and to the supervisor."""
+        if count:
+            _logger.warning("the drain timeout is over: %d requests were cut off", count)
+            self._agent.drain.note_cut(count)
 
     async def _tick(self) -> None:
         """Say that the loop turns, end what is overdue, and let uvicorn do what it does ten times a second."""
@@ -131,6 +149,32 @@ class _Server(uvicorn.Server):
             counter += 1
             due = time.monotonic() + _TICK_SECONDS
             await asyncio.sleep(_TICK_SECONDS)
+
+    def waiting(self) -> list[socket.socket]:
+        """Accept and return every connection that waits for it."""
+        accepted = []
+        for listener in self._agent.listeners:
+            with suppress(OSError):  # nobody waits any more, or who did has left
+                while True:
+                    accepted.append(listener.accept()[0])
+        return accepted
+
+    async def take(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted."""
+        protocol: Any = self.config.http_protocol_class
+        make = partial(protocol, self.config, self.server_state, self.lifespan.state)
+        connection.setblocking(False)  # noqa: FBT003 - the signature of the standard library
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(make, connection, ssl=self.config.ssl)
+        except OSError:
+            connection.close()  # it has left, or broken its handshake off
+
+    @property
+    def opening(self) -> bool:
+        """Return whether a connection that was accepted a moment ago isn't made yet."""
+        since = asyncio.get_running_loop().time() - _HANDSHAKE_SECONDS
+        protocol: Any = self.config.http_protocol_class
+        return any(one.accepted_at > since for one in protocol.opening)
 
     def _end_idle(self) -> None:
         """Close connections on which nothing was asked for, or nothing whole, for a long time."""
@@ -146,6 +190,7 @@ class _Ending:
     def __init__(self, server: _Server, deadline: float) -> None:
         self._server, self._deadline = server, deadline
         self._idle_since: dict[Any, float] = {}
+        self._closing_since: dict[Any, float] = {}
 
     async def wait(self) -> None:
         """Return when no connection and no task is left, or at the deadline."""
@@ -156,19 +201,24 @@ class _Ending:
             if accepting and (not self._idle_since or now - began >= _IDLE_SECONDS):
                 accepting = False
                 await self._stop_accepting()
-            elif not (accepting or state.connections or state.tasks):
+            elif not (accepting or state.connections or state.tasks or self._server.opening):
                 return
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
 
     async def _stop_accepting(self) -> None:
-        """Accept nothing new. What asyncio has accepted is served: it would be dropped if its server closed at once."""
+        """Accept nothing new. What asyncio has accepted is served: it would be dropped if its server closed at once.
+
+        So is who waits to be accepted at the end, whom nobody else may accept where the whole daemon stops.
+        """
         for server in self._server.servers:
             for listener in server.sockets:
                 asyncio.get_running_loop().remove_reader(listener.fileno())
         await asyncio.sleep(_LOOK_SECONDS)
+        waiting = [self._server.take(connection) for connection in self._server.waiting()]
         for server in self._server.servers:
             server.close()
+        await asyncio.gather(*waiting)
 
     def _look(self, now: float) -> None:
         """Close what was idle for long enough; a request that is waiting in the socket is no idleness."""
@@ -178,6 +228,16 @@ class _Ending:
         for connection in overdue:
             if _is_web_socket(connection) or not _is_readable(connection.transport):
                 connection.shutdown()
+        if self._server.config.ssl is not None:
+            self._end_closing(now)
+
+    def _end_closing(self, now: float) -> None:
+        """Drop what is closed but for the client's confirmation (close_notify), which an idle one may never send."""
+        closing = [one for one in self._server.server_state.connections if one.transport.is_closing()]
+        self._closing_since = {one: self._closing_since.get(one, now) for one in closing}
+        for connection in closing:
+            if now - self._closing_since[connection] >= _CLOSING_SECONDS and _is_delivered(connection.transport):
+                connection.transport.abort()
 
 
 def _is_web_socket(connection: Any) -> bool:
@@ -190,7 +250,7 @@ def _is_idle(connection: Any) -> bool:
     if connection.transport.is_closing():
         return False
     if _is_web_socket(connection):
-        return bool(connection.handshake_complete)
+        return bool(connection.handshake_complete) and not connection.leaving
     return connection.cycle is None or bool(connection.cycle.response_complete)
 
 
@@ -199,3 +259,13 @@ def _is_readable(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _is_delivered(transport: asyncio.Transport) -> bool:
+    """Return whether the client's system has taken all that was sent; False where nobody knows."""
+    left = bytearray(4)
+    try:
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, left)
+    except (OSError, ValueError):
+        return False
+    return not any(left)

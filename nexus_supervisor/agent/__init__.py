@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.agent.context import PINNED, current, pinned, refresh
 from nexus_supervisor.agent.holder import Cell
@@ -43,7 +43,7 @@ class Agent:
         self, start: Start, listeners: tuple[socket, ...], parent: Parent, counters: SharedCounters, drain: DrainState
     ) -> None:
         self.listeners, self.counters, self.drain = listeners, counters, drain
-        self.progress, self.holder = Progress(counters), parent.holder
+        self.progress, self.holder = Progress(counters, parent.holder), parent.holder
         self._start, self._parent = start, parent
 
     @property
@@ -90,6 +90,11 @@ class Agent:
     def max_snapshot_seconds(self) -> float:
         """Return how long a request may go on with a version that was replaced; 0: for ever. The newest version's."""
         return self._parent.max_snapshot_seconds
+
+    @property
+    def tls(self) -> Any:
+        """Return what new connections are to be secured with (``adapters/tls.py``), or None: the newest version's."""
+        return self._parent.tls
 
     @property
     def draining(self) -> bool:
@@ -183,6 +188,11 @@ class Request(Cell):
         self._progress.request()
         self._version, self._began = snapshot.version, monotonic()
         return snapshot
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Return when it began, as long as no answer has begun and how long it takes says something."""
+        return None if self._counted else getattr(self, "_began", None)  # another thread may ask as it is pinned
 
     def answered(self) -> None:
         """Take the time until now for what the request takes: its answer begins, and may go on for long."""

@@ -36,6 +36,7 @@ class DrainState:
         self._deadline: float | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._changing = Lock()
+        self._cut = 0
 
     @property
     def draining(self) -> bool:
@@ -46,6 +47,16 @@ class DrainState:
     def deadline(self) -> float | None:
         """Return by when, in monotonic seconds; None while nothing was ordered."""
         return self._deadline
+
+    @property
+    def cut(self) -> int:
+        """Return how many requests or jobs were cut off at the deadline."""
+        return self._cut
+
+    def note_cut(self, count: int) -> None:
+        """Note that so many requests or jobs were cut off: the supervisor is told, and the exit status says it."""
+        with self._changing:
+            self._cut += count
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until draining begins; return whether it has."""

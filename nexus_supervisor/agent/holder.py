@@ -59,6 +59,11 @@ class Cell:
         generation = self.generation
         return None if generation is None else generation.replaced_at
 
+    @property
+    def waiting_since(self) -> float | None:
+        """Return since when somebody waits for what this is pinned for (monotonic seconds); None where nobody does."""
+        return None
+
 
 class Oldest(NamedTuple):
     """Name the oldest version in use; ``replaced_at`` is when a newer one took its place, None where none has."""
@@ -182,6 +187,11 @@ class Holder:
         if replaced_before is not None:
             held = [one for one in held if one.replaced_at is not None and one.replaced_at < replaced_before]
         return [cell for generation in held for cell in list(generation.pins)]
+
+    def waiting_since(self) -> float | None:
+        """Return since when somebody waits for an answer, of all who wait the longest; None where nobody does."""
+        waiting = (cell.waiting_since for cell in self.cells())
+        return min((since for since in waiting if since is not None), default=None)
 
     def forget(self) -> list[Snapshot]:
         """Forget the older snapshots that nobody uses any more, and return them: each is retired, once."""

@@ -20,7 +20,7 @@ from enum import Enum, auto
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from setproctitle import setproctitle
 
@@ -32,6 +32,7 @@ from nexus_supervisor.agent.parts import parts_of
 from nexus_supervisor.agent.probing import Probing
 from nexus_supervisor.agent.retirement import Lingering, Retirement
 from nexus_supervisor.agent.staging import MAX_DETAIL, NOT_APPLICABLE, Derive, Offer, Refusal, Staging, emptied
+from nexus_supervisor.agent.stdio import Stdio
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.messages import (
     Activate,
@@ -52,7 +53,7 @@ from nexus_supervisor.core.messages import (
     ToWorker,
 )
 from nexus_supervisor.core.snapshot import Snapshot
-from nexus_supervisor.errors import ProtocolError
+from nexus_supervisor.errors import NexusError, ProtocolError
 from nexus_supervisor.models.importing import place_of
 from nexus_supervisor.wire import Wire, close_all
 
@@ -104,6 +105,7 @@ class Parent:
         self._over = False
         self._erred = 0
         self._told: tuple[Oldest, Lingering] | None = None
+        self._stdio = Stdio()
         self._activated: list[Activated] = []
         self._threads = [Thread(target=run, name=name, daemon=True) for name, run in self._roles().items()]
         drain.on_drain(self._begun.set)
@@ -129,6 +131,12 @@ class Parent:
         newest = self._staging.current
         return 0.0 if newest is None else newest.built.max_snapshot_seconds
 
+    @property
+    def tls(self) -> Any:
+        """Return what connections of the newest version are secured with; None: nothing."""
+        newest = self._staging.current
+        return None if newest is None else newest.tls
+
     def ready(self) -> None:
         """Tell that the program serves."""
         self._outbox.put(Ready(self._start.slot, self._start.incarnation))
@@ -137,8 +145,8 @@ class Parent:
         """Tell of the first exception that leaves a request of a version."""
         if version > self._erred:
             self._erred = version
-            what = f"{type(error).__name__}{place_of(error)}"[:_MAX_WHAT]
-            self._outbox.put(Erred(self._start.slot, self._start.incarnation, Version(version), what))
+            what = str(error) if isinstance(error, NexusError) else f"{type(error).__name__}{place_of(error)}"
+            self._outbox.put(Erred(self._start.slot, self._start.incarnation, Version(version), what[:_MAX_WHAT]))
 
     def drain(self) -> None:
         """Begin to drain as if the supervisor had ordered it; may be called from a signal handler."""
@@ -160,7 +168,16 @@ class Parent:
 
     def finish(self) -> None:
         """Say the last words: nothing is in hand any more. They are given a moment, not for ever."""
-        self._outbox.put(Drained(self._start.slot, self._start.incarnation))
+        self._outbox.put(Drained(self._start.slot, self._start.incarnation, self._drain.cut))
+        self._end_words()
+
+    def failed(self, error: Exception) -> None:
+        """Tell why the program ends, as the last words: a restart that fails for it says so."""
+        if (snapshot := self.holder.current) is not None:
+            self.erred(snapshot.version, error)
+        self._end_words()
+
+    def _end_words(self) -> None:
         self._outbox.put(_Word.end)
         self._threads[1].join(_LAST_WORDS_SECONDS)
 
@@ -172,6 +189,7 @@ class Parent:
         except (ProtocolError, OSError) as error:
             say(f"nexus worker {self._start.slot}: the supervisor can't be understood: {error}")
         finally:
+            self._stdio.without_reader()
             self._end_without_supervisor()
 
     def _end_without_supervisor(self) -> None:

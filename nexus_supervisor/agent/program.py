@@ -1,6 +1,7 @@
 """Programs: from a name in the settings to the function that serves.
 
-Decided here: how a program is found and how its absence is explained, and how it says what it derives from a version.
+Decided here: how a program is found and how its absence is explained, and how it says what it derives from a version
+and what it imports later.
 Not decided here: what it does with its Agent.
 """
 
@@ -19,11 +20,25 @@ if TYPE_CHECKING:
     from nexus_supervisor.agent import Agent
     from nexus_supervisor.models.hooks import Derive
 
-__all__ = ["GROUP", "derived_by", "derives", "load_object", "load_program"]
+__all__ = [
+    "GROUP",
+    "derived_by",
+    "derives",
+    "hold_program",
+    "load_object",
+    "load_program",
+    "needed_by",
+    "needs",
+    "rehearsal_of",
+]
 
 P = TypeVar("P", bound="Callable[[Agent], object]")
 
 _DERIVE = "__nexus_derive__"
+_NEEDS = "__nexus_needs__"
+_REHEARSAL = "__nexus_rehearsal__"
+
+_held: dict[str, Callable[[Agent], object]] = {}
 
 GROUP = "nexus_supervisor.workers"
 """The entry point group of worker programs: users register theirs exactly as ours are."""
@@ -50,8 +65,44 @@ def derived_by(program: Callable[[Agent], object]) -> Derive | None:
     return found
 
 
+def needs(*modules: str, rehearsal: str = "") -> Callable[[P], P]:
+    """Say, above a program, which modules it imports only when it runs, and what else is worth doing once.
+
+    They are imported once, before workers are forked, and so cost neither time nor memory in each. ``rehearsal`` is the
+    ``MODULE:ATTR`` of a function without arguments that is called then. It must leave neither threads, processes,
+    connections nor an event loop behind.
+    """
+
+    def say(program: P) -> P:
+        setattr(program, _NEEDS, modules)
+        setattr(program, _REHEARSAL, rehearsal)
+        return program
+
+    return say
+
+
+def needed_by(program: Callable[[Agent], object]) -> tuple[str, ...]:
+    """Return the modules that a program says it imports when it runs."""
+    found: tuple[str, ...] = getattr(program, _NEEDS, ())
+    return found
+
+
+def rehearsal_of(program: Callable[[Agent], object]) -> str:
+    """Return what a program says that is worth doing before workers are forked; empty where it says nothing."""
+    found: str = getattr(program, _REHEARSAL, "")
+    return found
+
+
+def hold_program(name: str) -> Callable[[Agent], object]:
+    """Load a program for good: in this process, and those forked from it, it is not looked for again."""
+    _held[name] = found = load_program(name)
+    return found
+
+
 def load_program(name: str) -> Callable[[Agent], object]:
     """Return the function of a program: an entry point's name, or ``MODULE:ATTR``; raise UsageError."""
+    if name in _held:
+        return _held[name]
     if ":" in name:
         found: Any = load_object(name, "program")
     else:

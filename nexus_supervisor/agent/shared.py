@@ -76,6 +76,10 @@ class SharedCounters:
         """Return one of the totals of this slot, for counting on."""
         return Counter(self._words, self._layout.block(self._slot) + word)
 
+    def moment(self, word: int) -> Moment:
+        """Return one of the words of this slot that hold a time."""
+        return Moment(self._words, self._layout.block(self._slot) + word)
+
     def _take(self, row: int, kind: int, limit: int, need: int, now: float) -> float | None:
         if not limit:
             return None
@@ -100,6 +104,19 @@ class SharedCounters:
 
     def _sum(self, row: int, kind: int, window: int) -> int:
         return sum_in(window, self._words[self._layout.across(row, kind + window % 2)].tolist())
+
+
+class Moment:
+    """Hold a time in one word of shared memory, in monotonic milliseconds; 0: none."""
+
+    __slots__ = ("_index", "_words")
+
+    def __init__(self, words: memoryview[int], index: int) -> None:
+        self._words, self._index = words, index
+
+    def set(self, seconds: float | None) -> None:
+        """Write a time (monotonic seconds), or None."""
+        self._words[self._index] = 0 if seconds is None else int(seconds * 1_000)
 
 
 class Counter:

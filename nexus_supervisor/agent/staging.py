@@ -9,7 +9,7 @@ An offer that is refused changes nothing but the floor, which only a verified ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,21 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.content import Delta, Digest, Version
     from nexus_supervisor.core.messages import Stage
 
-__all__ = ["MAX_DETAIL", "MODEL", "NOT_APPLICABLE", "Derive", "Offer", "Refusal", "Staging", "Verified", "emptied"]
+__all__ = [
+    "MAX_DETAIL",
+    "MODEL",
+    "NOT_APPLICABLE",
+    "Derive",
+    "Offer",
+    "Refusal",
+    "Secure",
+    "Staging",
+    "Verified",
+    "emptied",
+]
+
+Secure = Callable[[Mapping[str, Any], Any], Any]
+"""Makes what connections are secured with from the sections of a version; given that of the version before, or None."""
 
 NOT_APPLICABLE = "not_applicable"
 """The reason of a refusal where an offer doesn't fit what this worker holds."""
@@ -78,11 +92,12 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Hold one version that is verified and built."""
+    """Hold one version that is verified and built; ``tls`` is what ``Secure`` made of it."""
 
     judgement: Judgement
     built: Built
     snapshot: Snapshot
+    tls: Any = field(default=None, repr=False)
 
     @property
     def version(self) -> Version:
@@ -101,8 +116,16 @@ class Staging:
     ``unused`` takes the snapshots that were prepared and will never be current.
     """
 
-    def __init__(self, trust: Trust, floor: Floor, builder: Builder, pepper: bytes, hooks: Hooks) -> None:
-        self._trust, self._floor = trust, floor
+    def __init__(
+        self,
+        trust: Trust,
+        floor: Floor,
+        builder: Builder,
+        pepper: bytes,
+        hooks: Hooks,
+        secure: Secure | None = None,
+    ) -> None:
+        self._trust, self._floor, self._secure = trust, floor, secure
         self._builder, self._pepper = builder, pepper
         self._prepare = hooks.prepare
         self._derive: Derive | None = None
@@ -136,7 +159,7 @@ class Staging:
         except NexusError as error:
             raise Refusal(MODEL, str(error)) from error
         snapshot = Snapshot(verified.version, verified.digest, built.sections, built.daemon, built.rows)
-        offer = Offer(verified.judgement, built, snapshot)
+        offer = Offer(verified.judgement, built, snapshot, self._secured(built))
         self._complete(offer)
         self._stage_instead(offer)
         return offer
@@ -220,6 +243,15 @@ class Staging:
                 message = "a secret value is not the one whose digest was signed"
                 raise Distrust(Reason.digest_mismatch, message)
         return table
+
+    def _secured(self, built: Built) -> Any:
+        """Return what connections are secured with; raise Refusal where that can't be had."""
+        if self._secure is None:
+            return None
+        try:
+            return self._secure(built.sections, None if self.current is None else self.current.tls)
+        except NexusError as error:
+            raise Refusal(MODEL, str(error)) from error
 
     def _stage_instead(self, offer: Offer | None) -> None:
         """Hold another version staged, or none; the one before will never be current."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nexus_supervisor.core.messages import Limit
 
-__all__ = ["Trial", "threads"]
+__all__ = ["Trial", "flush", "threads"]
 
 _MAX_VERDICT_BYTES = 4_000  # less than PIPE_BUF
 _PASSED, _FAILED = b"+", b"-"
@@ -44,7 +44,7 @@ class Trial:
         """Fork; the child calls ``tried``, which raises where the version is not to be used."""
         self._limits, self._threads = limits, threads()
         self._code: int | None = None
-        _flush()  # or the child would write it again
+        flush()  # or the child would write it again
         self.verdict_pipe, told = os.pipe()
         os.set_blocking(self.verdict_pipe, False)
         parent = os.getpid()
@@ -135,7 +135,7 @@ def _verdict(limits: Limit, tried: Callable[[], None]) -> bytes:
         try:
             tried()
         finally:
-            _flush()
+            flush()
     except NexusError as refusal:
         said = str(refusal)
     except BaseException as error:  # noqa: BLE001 - such as MemoryError, wherever it met us
@@ -145,7 +145,7 @@ def _verdict(limits: Limit, tried: Callable[[], None]) -> bytes:
     return (_FAILED + said.encode("utf-8", "backslashreplace"))[:_MAX_VERDICT_BYTES]
 
 
-def _flush() -> None:
+def flush() -> None:
     """Write what was printed; where that can't be written, nobody would read that."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none

@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("history:history", "Show what ran when, who asked for it, and how it ended."),
     "init": ("init:init", "Make a runnable directory with keys and examples."),
     "keygen": ("keys:keygen", "Make the keys of an existing directory."),
+    "logs": ("logs:logs", "Show what workers wrote, and follow it."),
     "pause": ("steering:pause", "Pause the running rollout."),
     "promote": ("steering:promote", "End the bake or the pause of the running rollout and go on to all."),
     "push": ("rollout:push", "Apply what the directory holds now and wait for the verdict."),
@@ -35,12 +36,16 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("steering:resume", "Go on with the rollout that is paused."),
     "rollback": ("rollout:rollback", "Go back to the content of an older version."),
     "run": ("run:run", "Run the daemon in the foreground."),
+    "scale": ("scale:scale", "Have N workers of a program; +N or -N: so many more or fewer."),
     "schema": ("schema:schema", "Print or write JSON Schema, by which editors complete and check."),
     "show": ("history:show", "Show one stored version, without its secrets."),
     "status": ("status:status", "Show what runs, what is held and what was refused."),
     "stop": ("rollout:stop", "Drain and end the running supervisor."),
+    "top": ("top:top", "Watch the workers."),
+    "unit": ("unit:unit", "Print a systemd unit that runs a directory."),
+    "upgrade": ("upgrade:upgrade", "Have the installed version take over in the running process."),
     "verify": ("keys:verify", "Check every stored version, signature and record."),
-    "workers": ("status:workers", "Show the workers."),
+    "workers": ("workers:workers", "Show what each worker runs, does and costs."),
 }
 """Command: where it is, relative to this package, and what the overview says about it."""
 

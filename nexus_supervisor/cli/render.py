@@ -1,78 +1,38 @@
 """The status as text: pure, from the document that ``status --json`` shows to lines and cells.
 
-Decided here: which facts are shown, in which words, order and columns. Not decided here: colors and where it goes
-(``terminal.py``), and what the facts are (the supervisor). A fact that a supervisor of another version leaves out is
-shown as a dash, never as an error. The table of ``status``
-fits 80 columns as long as names and numbers are of ordinary length; that of ``workers`` says more.
+Decided here: which facts are shown, in which words and order. Not decided here: the table of workers
+(``worker_table.py``), colors and where it goes (``terminal.py``), and what the facts are (the supervisor). A fact that
+a supervisor of another version leaves out is shown as a dash, never as an error.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nexus_supervisor.cli.escape import escaped
+from nexus_supervisor.cli.page import Cell, Page
 from nexus_supervisor.cli.words import (
     UNKNOWN,
-    age,
     ago,
     duration,
     figures,
     items,
     names,
-    short_age,
     short_digest,
     size,
     span,
     text_of,
     unix_time,
 )
+from nexus_supervisor.cli.worker_table import LIVE, NARROW, TONES, WIDE, word, worker_table
 
-__all__ = ["Cell", "Page", "aligned", "plain", "status_page", "workers_page"]
+__all__ = ["status_page", "top_page", "workers_page"]
 
 SHOWN_ERRORS = 10
 SHOWN_SECURITY = 3
 SHOWN_QUARANTINED = 3
 SHOWN_REASON = 120
-SHOWN_DIGEST = 12
-
-_GAP = "  "
-_TONES = {
-    "ok": "good",
-    "ready": "good",
-    "on": "good",
-    "rolling": "warn",
-    "starting": "warn",
-    "draining": "warn",
-    "backoff": "warn",
-    "degraded": "warn",
-    "off": "warn",
-    "failed": "bad",
-}
-_COLUMNS = ("SLOT", "PID", "INC", "STATE", "VERSION", "AGE", "REQUESTS", "ERRORS", "RSS")
-_DIGEST, _SERVED, _OLDEST = "DIGEST", "SERVED", "OLDEST"
-_LEFT = frozenset({"SLOT", "STATE"})
-_NUMBER = re.compile(r"-([0-9]{1,9})\Z", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Hold a piece of safe text and its tone: ``good``, ``warn``, ``bad`` or none."""
-
-    text: str
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Hold what is shown: labelled facts, then one table, then notes to it."""
-
-    facts: tuple[tuple[str, Cell], ...]
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[Cell, ...] = ()
 
 
 def status_page(status: Mapping[str, Any], now: float, invocation: Callable[[str], str]) -> Page:
@@ -82,13 +42,13 @@ def status_page(status: Mapping[str, Any], now: float, invocation: Callable[[str
     """
     facts = (
         ("version", Cell(f"{text_of(status.get('version'))} ({short_digest(status.get('digest'))})")),
-        ("state", _word(status.get("state"))),
+        ("state", word(status.get("state"))),
         *_security(status.get("security"), now),
         ("daemon", Cell(_daemon(status))),
         ("listening", Cell(names(status.get("addresses")))),
         ("uptime", Cell(duration(status.get("uptime_seconds")))),
-        ("signing", _word(status.get("signing"))),
-        ("isolation", Cell(text_of(status.get("isolation")))),
+        ("signing", word(status.get("signing"))),
+        ("isolation", word(status.get("isolation"))),
         *_rollout(status.get("rollout"), now),
         *_trial(status.get("trial")),
         ("pending restart", _pending(status.get("pending_restart"), now, invocation)),
@@ -99,107 +59,55 @@ def status_page(status: Mapping[str, Any], now: float, invocation: Callable[[str
         ("watch", _watch(status.get("watch"))),
         *((("not used yet", Cell(names(unread))),) if (unread := items(status.get("settings_unread"))) else ()),
     )
-    return _with_workers(facts, status, now)
+    return worker_table(status, now, NARROW, facts)
 
 
 def workers_page(status: Mapping[str, Any], now: float) -> Page:
-    """Return the page of the workers alone, with what each runs and how many requests it has served on that."""
-    return _with_workers((), status, now, wide=True)
+    """Return the page of the workers alone, with all that is known of each."""
+    return worker_table(status, now, WIDE)
 
 
-def plain(page: Page) -> str:
-    """Return a page as aligned plain text."""
-    width = max((len(label) for label, _ in page.facts), default=0)
-    parts = [
-        [f"{label:<{width}}{_GAP}{cell.text}" for label, cell in page.facts],
-        [_GAP.join(cell.text for cell in row) for row in aligned(page)],
-        [note.text for note in page.notes],
-    ]
-    return "\n".join("".join(f"{line.rstrip()}\n" for line in part) for part in parts if part)
-
-
-def aligned(page: Page) -> list[tuple[Cell, ...]]:
-    """Return the table with its head, each cell as wide as its column."""
-    table = [tuple(Cell(column) for column in page.columns), *page.rows]
-    widths = [max(len(row[index].text) for row in table) for index in range(len(page.columns))]
-    return [
-        tuple(
-            Cell(cell.text.ljust(width) if column in _LEFT else cell.text.rjust(width), cell.tone)
-            for cell, width, column in zip(row, widths, page.columns, strict=True)
+def top_page(status: Mapping[str, Any], now: float) -> Page:
+    """Return what ``top`` shows again and again: one line of facts for each program, and what workers do just now."""
+    about = ", ".join(
+        (
+            f"version {text_of(status.get('version'))}",
+            f"up {duration(status.get('uptime_seconds'))}",
+            f"isolation {text_of(status.get('isolation'))}",
         )
-        for row in table
-    ]
-
-
-# --- the table -------------------------------------------------------------------------------------------------------
-
-
-def _with_workers(
-    facts: tuple[tuple[str, Cell], ...], status: Mapping[str, Any], now: float, *, wide: bool = False
-) -> Page:
-    workers = sorted((one for one in items(status.get("workers")) if isinstance(one, Mapping)), key=_place)
-    columns = list(_COLUMNS)
-    if wide and any(worker.get("digest") for worker in workers):
-        columns += [_DIGEST, _SERVED]
-    if any(map(_uses_older, workers)):
-        columns.append(_OLDEST)
-    rows = tuple(tuple(_row(worker, now)[column] for column in columns) for worker in workers)
-    notes = [_last_exit(worker) for worker in workers if worker.get("last_exit")]
-    notes += [_lingering(worker) for worker in workers if worker.get("lingering_snapshots")]
-    return Page(facts, tuple(columns), rows, tuple(notes))
-
-
-def _place(worker: Mapping[str, Any]) -> tuple[int, str, int]:
-    """Return where a worker stands in the table: by the number of its slot, so that gateway-10 follows gateway-9."""
-    slot, incarnation = str(worker.get("slot")), worker.get("incarnation")
-    numbered = _NUMBER.search(slot)
-    return int(numbered[1]) if numbered else -1, slot, incarnation if isinstance(incarnation, int) else 0
-
-
-def _row(worker: Mapping[str, Any], now: float) -> dict[str, Cell]:
-    """Return the cells of a worker by column."""
-    errors = worker.get("errors")
-    return {
-        "SLOT": Cell(text_of(worker.get("slot"))),
-        "PID": Cell(text_of(worker.get("pid"))),
-        "INC": Cell(text_of(worker.get("incarnation"))),
-        "STATE": _word(worker.get("state")),
-        "VERSION": Cell(text_of(worker.get("version"))),
-        "AGE": Cell(age(worker.get("active_since"), now)),
-        "REQUESTS": Cell(text_of(worker.get("requests"))),
-        "ERRORS": Cell(text_of(errors), "bad" if errors else ""),
-        "RSS": Cell(size(worker.get("rss_bytes"))),
-        _DIGEST: Cell(text_of(worker.get("digest"))[:SHOWN_DIGEST]),
-        _SERVED: Cell(text_of(worker.get("version_requests"))),
-        _OLDEST: _oldest(worker),
-    }
-
-
-def _oldest(worker: Mapping[str, Any]) -> Cell:
-    """Show the oldest version in use, and where a newer one took its place, how long ago."""
-    version, since = text_of(worker.get("oldest_snapshot")), short_age(worker.get("oldest_snapshot_seconds"))
-    if not _uses_older(worker):
-        return Cell(version)
-    return Cell(version if since is None else f"{version} ({since})", "warn")
-
-
-def _uses_older(worker: Mapping[str, Any]) -> bool:
-    """Say whether a request of a worker still uses an older version than its new requests get."""
-    return worker.get("oldest_snapshot") not in (None, worker.get("version"))
-
-
-def _last_exit(worker: Mapping[str, Any]) -> Cell:
-    slot, ended = text_of(worker.get("slot")), text_of(worker.get("last_exit"))
-    return Cell(f"{slot} has no process and waits for its next start; how the last one ended: {ended}", "warn")
-
-
-def _lingering(worker: Mapping[str, Any]) -> Cell:
-    slot, count = text_of(worker.get("slot")), text_of(worker.get("lingering_snapshots"))
-    what, so_long = "snapshot" if count == "1" else "snapshots", duration(worker.get("lingering_seconds"))
-    return Cell(f"{slot} still refers to {count} retired {what}, the first for {so_long}: its log names them", "warn")
+    )
+    programs = [one for one in items(status.get("programs")) if isinstance(one, Mapping)]
+    facts = (
+        (text_of(status.get("name")), Cell(about)),
+        ("state", word(status.get("state"))),
+        *((text_of(one.get("name")), _program(one, items(status.get("workers")))) for one in programs),
+    )
+    return worker_table(status, now, LIVE, facts)
 
 
 # --- the facts -------------------------------------------------------------------------------------------------------
+
+
+def _program(program: Mapping[str, Any], workers: Sequence[Any]) -> Cell:
+    """Show how many workers of a program serve, and what they do together."""
+    own = [one for one in workers if isinstance(one, Mapping) and one.get("program") == program.get("name")]
+    sums = {key: _sum(one.get(key) for one in own) for key in ("requests_per_second", "cpu_percent", "pss_bytes")}
+    ready, wanted = text_of(program.get("ready")), text_of(program.get("workers"))
+    shown = [f"{ready} of {wanted} workers ready"]
+    if (rate := sums["requests_per_second"]) is not None:
+        shown.append(f"{rate:.1f} requests/s")
+    if (busy := sums["cpu_percent"]) is not None:
+        shown.append(f"CPU {busy:.1f}%")
+    if (used := sums["pss_bytes"]) is not None:
+        shown.append(f"memory {size(used)}")
+    shown.append(names(program.get("addresses")) if items(program.get("addresses")) else "no address")
+    return Cell(", ".join(shown), "" if ready == wanted else "warn")
+
+
+def _sum(numbers: Iterable[object]) -> float | None:
+    """Return the sum of the numbers that are known; None where none is."""
+    known = [number for number in numbers if isinstance(number, (int, float))]
+    return sum(known) if known else None
 
 
 def _daemon(status: Mapping[str, Any]) -> str:
@@ -230,7 +138,7 @@ def _trial(trial: object) -> list[tuple[str, Cell]]:
     if not isinstance(trial, Mapping):
         return []
     state, pid, version = (text_of(trial.get(key)) for key in ("state", "pid", "version"))
-    return [("trial worker", Cell(f"{state}, pid {pid}, version {version}", _TONES.get(state, "")))]
+    return [("trial worker", Cell(f"{state}, pid {pid}, version {version}", TONES.get(state, "")))]
 
 
 def _pinned(digest: object) -> list[tuple[str, Cell]]:
@@ -316,8 +224,3 @@ def _watch(watch: object) -> Cell:
     mode, age = text_of(watch.get("mode")), watch.get("last_compare_age_seconds")
     compared = f", compared {duration(age)} ago" if isinstance(age, (int, float)) else ""
     return Cell(f"{mode}{compared}", "" if mode == "inotify" else "warn")
-
-
-def _word(value: object) -> Cell:
-    text = text_of(value)
-    return Cell(text, _TONES.get(text, ""))

@@ -37,6 +37,12 @@ class _PushId(click.ParamType[str]):
         return str(value)
 
 
+def _require_reason(option: str, reason: str) -> None:
+    if not reason.strip():
+        message = f"--{option} passes over a check: say why with --reason TEXT"
+        raise click.UsageError(message)
+
+
 _reason = click.option("--reason", default="", metavar="TEXT", help="Say why; it is noted beside what happens.")
 _push_id = click.option(
     "--push-id",
@@ -83,9 +89,8 @@ def push(directory: Path, *, push_id: str, as_json: bool, **asked: Any) -> None:
     version than expected is live, 7 when no supervisor runs, and 8 while anything is held until a restart.
     """
     for option in ("now", "allow", "force"):
-        if asked[option] and not asked["reason"].strip():
-            message = f"--{option} passes over a check: say why with --reason TEXT"
-            raise click.UsageError(message)
+        if asked[option]:
+            _require_reason(option, asked["reason"])
     request = PushRequest(**asked, push_id=push_id)
     text = "waiting for the verdict on what the directory holds"
     tell(await_end(request, text, "push", directory), directory, as_json=as_json, push_id=push_id)
@@ -93,16 +98,21 @@ def push(directory: Path, *, push_id: str, as_json: bool, **asked: Any) -> None:
 
 @click.command
 @with_directory()
-@click.option("--now", is_flag=True, help="Don't wait for requests in hand: what is not answered is lost.")
+@click.option("--now", is_flag=True, help="No bake, and no wait for requests in hand: what is not answered is lost.")
+@click.option("--force", is_flag=True, help="Try content that failed before once more; needs --reason.")
 @_reason
 @_push_id
 @json_option
-def restart(directory: Path, *, now: bool, reason: str, push_id: str, as_json: bool) -> None:
+def restart(directory: Path, *, now: bool, force: bool, reason: str, push_id: str, as_json: bool) -> None:
     """Replace every worker and apply what is held.
 
-    Workers start anew, with the code as it is now. A replacement is ready before the old worker is told to finish.
+    Workers start anew, with the code as it is now. A replacement is ready before the old worker is told to finish, and
+    the first ones are watched like those of a push. Exits with 0 when all are replaced, 3 when the new code can't be
+    imported, and 4 when the code from before runs on.
     """
-    request = RestartRequest(reason=reason, now=now, push_id=push_id)
+    if force:
+        _require_reason("force", reason)
+    request = RestartRequest(reason=reason, now=now, push_id=push_id, force=force)
     ended = await_end(request, "waiting until every worker is replaced", "restart", directory)
     tell(ended, directory, as_json=as_json, push_id=push_id)
 

@@ -11,10 +11,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import click
+import tomli
 
 from nexus_supervisor.cli import terminal
 from nexus_supervisor.cli.options import invocation, shell_quoted, with_directory
 from nexus_supervisor.cli.scaffold import DEFAULT_PROGRAM, demo_keys, scaffold
+from nexus_supervisor.core.programs import declares_programs
+from nexus_supervisor.core.rules import addresses
 from nexus_supervisor.core.settings import overrides_from_environment, parse
 from nexus_supervisor.errors import DirectoryError, UsageError
 
@@ -36,24 +39,26 @@ _ANSWERS = {
 }
 """Where programs of ours answer: options of curl, what to ask for, and what is to be seen."""
 
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - shown, not bound
 _MAX_PORT = 65_535
-_ADDRESS = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
+_HANDOVER = "NEXUS_HANDOVER"
+"""Set where this process goes on with a daemon that runs (``supervisor/upgrade.py``): nothing is made then."""
+
+_ADDRESS = re.compile(r"(?:\[[^\[\]]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})|unix:.+|fd://.+", re.ASCII)
 
 
-class _Address(click.ParamType[tuple[str, int]]):
-    """Read ``HOST:PORT``, with an IPv6 host in brackets."""
+class _Address(click.ParamType[str]):
+    """Read ``HOST:PORT``, with an IPv6 host in brackets, ``unix:PATH`` or ``fd://NAME``."""
 
     name = "address"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Return host and port."""
-        if isinstance(value, tuple):
-            return value
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address."""
         found = _ADDRESS.fullmatch(str(value))
-        if found is None or int(found["port"]) > _MAX_PORT:
-            self.fail(f"expected HOST:PORT like 127.0.0.1:8080 or [::1]:8080, found {value!r}", param, ctx)
-        return found["six"] or found["host"], int(found["port"])
+        if found is None or int(found["port"] or 0) > _MAX_PORT:
+            expected = "expected HOST:PORT like 127.0.0.1:8080 or [::1]:8080, unix:PATH or fd://NAME"
+            self.fail(f"{expected}, found {value!r}", param, ctx)
+        return str(value)
 
 
 @click.command
@@ -61,7 +66,13 @@ class _Address(click.ParamType[tuple[str, int]]):
 @click.option("--init", "make", is_flag=True, help="Make the directory first if it has no daemon.toml.")
 @click.option("-w", "--workers", type=click.IntRange(min=1), metavar="N", help="How many workers; default: one a CPU.")
 @click.option(
-    "-b", "--bind", "address", type=_Address(), metavar="HOST:PORT", help="Where to listen; port 0: any that is free."
+    "-b",
+    "--bind",
+    "binds",
+    type=_Address(),
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where to listen, also unix:PATH or fd://NAME; may be given several times. Port 0: any that is free.",
 )
 @click.option(
     "--program",
@@ -75,7 +86,7 @@ def run(
     *,
     make: bool,
     workers: int | None,
-    address: tuple[str, int] | None,
+    binds: tuple[str, ...],
     program: str | None,
     app: str | None,
     allow_unsigned: bool,
@@ -84,16 +95,22 @@ def run(
 
     `nexus-supervisor stop`, TERM and INT end it when requests in hand have ended; HUP has it look at the directory now.
     """
-    bind, port = address or (None, None)
-    daemon = {"bind": bind, "port": port}
-    overrides = {"daemon": _given(daemon), "supervisor": _given({"workers": workers, "program": program, "app": app})}
+    if _HANDOVER in os.environ:
+        from nexus_supervisor.supervisor.process import harden
+
+        harden()  # an exec made this process readable, and there are workers who could
+    overrides = {
+        "daemon": {"bind": list(binds)} if binds else {},
+        "supervisor": _given({"workers": workers, "program": program, "app": app}),
+    }
     _refuse_mistakes(overrides)
-    if make and not (directory / DAEMON_FILE).exists():
+    if make and not (directory / DAEMON_FILE).exists() and _HANDOVER not in os.environ:
         environment = overrides_from_environment(os.environ)[0]
         made_for = program or environment.get("supervisor", {}).get("program", DEFAULT_PROGRAM)
         scaffold(directory, made_for, BAKE_SECONDS)
         _introduce(directory, made_for, {**environment.get("daemon", {}), **overrides["daemon"]})
     _refuse_others(directory)
+    _refuse_for_several(directory, overrides["supervisor"])
     from nexus_supervisor.supervisor.run import run as run_supervisor
 
     code = run_supervisor(
@@ -107,6 +124,30 @@ def _refuse_mistakes(overrides: dict[str, Any]) -> None:
     errors = parse({}, overrides, cpu_count=1).errors
     if errors:
         raise UsageError("; ".join(f"{one.key.rpartition('.')[2]}: {one.message}" for one in errors))
+
+
+def _refuse_for_several(directory: Path, given: dict[str, Any]) -> None:
+    """Refuse options that speak of one program where daemon.toml declares several."""
+    spoken = [name for name in ("workers", "app") if name in given and "program" not in given]
+    names = _declared(directory) if spoken else []
+    if names:
+        message = (
+            f"--{spoken[0]} speaks of one program, and {DAEMON_FILE} declares {', '.join(names)}: "
+            f"set {spoken[0]} there, for each"
+        )
+        more = ", or run `nexus-supervisor scale N --program NAME` while it runs" if "workers" in spoken else ""
+        raise UsageError(message + more)
+
+
+def _declared(directory: Path) -> list[str]:
+    """Return the names of the programs that daemon.toml declares; what is wrong with the file, the start says."""
+    try:
+        supervisor = tomli.loads((directory / DAEMON_FILE).read_text(encoding="utf-8")).get("supervisor")
+    except (OSError, ValueError):
+        return []
+    if not isinstance(supervisor, dict) or not declares_programs(supervisor):
+        return []
+    return [str(table.get("name")) for table in supervisor["program"] if isinstance(table, dict)]
 
 
 def _refuse_others(directory: Path) -> None:
@@ -139,15 +180,15 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _introduce(directory: Path, program: str, daemon: dict[str, Any]) -> None:
     """Say what was made, and print commands that try it."""
     terminal.say(f"{directory} is made: its files explain themselves. Edit them while this runs, and try:")
-    base = _base({"bind": DEFAULT_BIND, "port": DEFAULT_PORT, **daemon})
+    curl, base = _base(directory, {"bind": DEFAULT_BIND, "port": DEFAULT_PORT, **daemon})
     for source, path in sorted(demo_keys(directory).items())[:1]:
         key = f'-H "Authorization: Bearer $(cat {shell_quoted(path)})"'
-        terminal.say(f"  curl -s {key} {base}/whoami")
+        terminal.say(f"  {curl} -s {key} {base}/whoami")
         body = """-H 'Content-Type: application/json' -d '{"content": "hello"}'"""
-        terminal.say(f"  curl -s {key} {body} {base}/inbound/{source}")
+        terminal.say(f"  {curl} -s {key} {body} {base}/inbound/{source}")
     if program in _ANSWERS:
         options, question, seen = _ANSWERS[program]
-        terminal.say(f"  curl {options} '{base}{question}'   # {seen}")
+        terminal.say(f"  {curl} {options} '{base}{question}'   # {seen}")
     elif program == "jobs":
         log = shell_quoted(directory / "data" / "jobs.log")
         terminal.say(f"  tail -F {log}   # each line follows from knobs/main.toml")
@@ -156,6 +197,12 @@ def _introduce(directory: Path, program: str, daemon: dict[str, Any]) -> None:
     terminal.say(f"  {invocation('status', directory)}")
 
 
-def _base(daemon: dict[str, Any]) -> str:
-    host = _ANY_ADDRESS.get(daemon["bind"], daemon["bind"])
-    return f"http://{f'[{host}]' if ':' in host else host}:{daemon['port'] or 'PORT'}"
+def _base(directory: Path, daemon: dict[str, Any]) -> tuple[str, str]:
+    """Return how curl is called, and what the addresses that it asks begin with: by the first one of ``bind``."""
+    bind = daemon["bind"]
+    given = addresses((bind,) if isinstance(bind, str) else tuple(bind), daemon["port"])
+    first = next((one for one in given if not one.startswith("fd://")), "HOST:PORT")
+    if first.startswith("unix:"):
+        return f"curl --unix-socket {shell_quoted(directory / first.removeprefix('unix:'))}", "http://localhost"
+    host, _, port = first.rpartition(":")
+    return "curl", f"http://{_ANY_ADDRESS.get(host, host)}:{'PORT' if port == '0' else port}"

@@ -1,4 +1,4 @@
-"""``status`` and ``workers``: what runs.
+"""``status``: what runs, and what doesn't yet.
 
 Decided here: which part of the status is shown. Not decided here: how (``render.py``).
 """
@@ -17,7 +17,7 @@ from nexus_supervisor.client import ControlClient
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["status", "workers"]
+__all__ = ["status"]
 
 
 @click.command
@@ -33,15 +33,3 @@ def status(directory: Path, *, as_json: bool) -> None:
         terminal.show_json(document)
     else:
         terminal.show_page(render.status_page(document, time.time(), lambda command: invocation(command, directory)))
-
-
-@click.command
-@with_directory()
-@json_option
-def workers(directory: Path, *, as_json: bool) -> None:
-    """Show the workers."""
-    document = ControlClient(directory).status()
-    if as_json:
-        terminal.show_json(document.get("workers", []))
-    else:
-        terminal.show_page(render.workers_page(document, time.time()))

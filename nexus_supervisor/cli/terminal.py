@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nexus_supervisor.cli.escape import escaped
-from nexus_supervisor.cli.render import Page, aligned, plain
+from nexus_supervisor.cli.page import Page, aligned, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.console import RenderableType
+    from rich.table import Table
     from rich.text import Text
 
-__all__ = ["break_line", "is_live", "living", "progress", "say", "show_json", "show_json_line", "show_page"]
+__all__ = [
+    "break_line",
+    "is_live",
+    "is_watched",
+    "living",
+    "progress",
+    "say",
+    "show_json",
+    "show_json_line",
+    "show_page",
+    "watch",
+]
 
 _STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
 
@@ -48,6 +62,27 @@ def show_page(page: Page) -> None:
         _draw(page)
     else:
         click.echo(plain(page), nl=False)
+
+
+def is_watched() -> bool:
+    """Say whether somebody can watch what is printed change."""
+    return sys.stdout.isatty()
+
+
+def watch(look: Callable[[], Page], every_seconds: float) -> None:
+    """Draw a page again and again on a screen of its own, until Ctrl-C, which is how one leaves."""
+    from rich.console import Console
+    from rich.live import Live
+
+    try:
+        first = look()
+        with Live(_drawn(first), console=Console(), screen=True, auto_refresh=False) as live:
+            live.refresh()
+            while True:
+                time.sleep(every_seconds)
+                live.update(_drawn(look()), refresh=True)
+    except KeyboardInterrupt:
+        return
 
 
 def break_line() -> None:
@@ -102,17 +137,11 @@ def _draw(page: Page) -> None:
     Long facts are wrapped beside their label. Lines of the table are as long as they are: no name is ever cut.
     """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
     if page.facts:
-        facts = Table.grid(padding=(0, 2, 0, 0))
-        facts.add_column(no_wrap=True)
-        facts.add_column(overflow="fold")
-        for label, cell in page.facts:
-            facts.add_row(Text(label, "dim"), Text(cell.text, _STYLES[cell.tone]))
-        console.print(facts)
+        console.print(_facts(page))
         console.print()
     head, *rows = aligned(page)
     console.print(Text("  ".join(cell.text for cell in head), "bold"), soft_wrap=True)
@@ -122,3 +151,29 @@ def _draw(page: Page) -> None:
         console.print()
     for note in page.notes:
         console.print(Text(note.text, _STYLES[note.tone]))
+
+
+def _drawn(page: Page) -> RenderableType:
+    """Return a page as one thing to draw; lines of the table end where the terminal does."""
+    from rich.console import Group
+    from rich.text import Text
+
+    head, *rows = aligned(page)
+    lines = [Text("  ".join(cell.text for cell in head), "bold")]
+    lines += [Text("  ").join(Text(cell.text, _STYLES[cell.tone]) for cell in row) for row in rows]
+    lines += [Text(), *(Text(note.text, _STYLES[note.tone]) for note in page.notes)]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(_facts(page), Text(), *lines)
+
+
+def _facts(page: Page) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for label, cell in page.facts:
+        facts.add_row(Text(label, "dim"), Text(cell.text, _STYLES[cell.tone]))
+    return facts

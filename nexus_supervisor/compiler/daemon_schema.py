@@ -10,7 +10,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core.options import DaemonSettings
-from nexus_supervisor.core.rules import Flag, Number, Share, ShareOf, Text, Whole, Word
+from nexus_supervisor.core.programs import MAX_PROGRAMS, ProgramSpec
+from nexus_supervisor.core.rules import (
+    ADDRESS,
+    MAX_ADDRESSES,
+    Addresses,
+    Flag,
+    Number,
+    Share,
+    ShareOf,
+    Text,
+    Whole,
+    Word,
+)
 from nexus_supervisor.core.sections import MAX_SECTIONS, RESERVED_NAMES, SectionSpec
 from nexus_supervisor.core.settings import UNREAD, Settings, needs
 from nexus_supervisor.core.tables import options
@@ -41,6 +53,13 @@ _TABLES_NEED = {
     "if": {"properties": {"entries": {"const": "tables"}}, "required": ["entries"], "additionalProperties": True},
     "then": {"not": {"required": ["name_from"], "additionalProperties": True}, "additionalProperties": True},
 }
+_EACH_ITS_OWN = {
+    "if": {"properties": {"program": {"type": "array"}}, "required": ["program"], "additionalProperties": True},
+    "then": {
+        "properties": {key: {"not": {}} for key in ("app", "threads", "workers")},
+        "additionalProperties": True,
+    },
+}
 
 
 def daemon_schema() -> dict[str, Any]:
@@ -48,7 +67,10 @@ def daemon_schema() -> dict[str, Any]:
     tables = {name: _table(option, name) for name, option in options(Settings).items()}
     tables["daemon"]["description"] += f" {_APPLICATION}"
     tables["daemon"] |= {"additionalProperties": True, "patternProperties": _slips()}
-    tables["supervisor"]["properties"]["section"] = _sections()
+    supervisor = tables["supervisor"]
+    supervisor["properties"]["section"] = _sections()
+    supervisor["properties"]["program"] = _programs(supervisor["properties"]["program"])
+    supervisor["allOf"] = [_EACH_ITS_OWN]
     return {"type": "object", "properties": tables, "additionalProperties": False}
 
 
@@ -80,10 +102,12 @@ def _setting(option: Option, *more: str) -> dict[str, Any]:
 def _plain(default: Any) -> Any:
     if isinstance(default, Share):
         return str(default) if default.percent else default.amount
+    if isinstance(default, tuple):
+        return default[0] if len(default) == 1 else list(default)
     return default
 
 
-def _value(rule: Rule) -> dict[str, Any]:
+def _value(rule: Rule) -> dict[str, Any]:  # noqa: PLR0911 - one line for each kind
     """Return what JSON Schema says for a rule."""
     match rule:
         case Flag():
@@ -99,8 +123,31 @@ def _value(rule: Rule) -> dict[str, Any]:
             return {"anyOf": [whole, {"type": "string", "pattern": _PERCENT}]}
         case Text():
             return {"type": "string", "pattern": f"^(?:{_in_ascii(rule.pattern)})$"}
+        case Addresses():
+            return _addresses()
     message = f"a rule of the kind {type(rule).__name__} has no JSON Schema yet"
     raise TypeError(message)
+
+
+def _addresses() -> dict[str, Any]:
+    """Return the schema of one address or a list of them; whether a name is known is found out by binding it."""
+    one = {"type": "string", "pattern": f"^(?:{_in_ascii(ADDRESS)})?$"}
+    many = {"type": "array", "items": one, "maxItems": MAX_ADDRESSES, "uniqueItems": True}
+    return {"anyOf": [one, many]}
+
+
+def _programs(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of ``program``: the name of one, or a table for each of several."""
+    declared = options(ProgramSpec)
+    table = {
+        "type": "object",
+        "properties": {name: _setting(option) for name, option in declared.items()},
+        "required": [name for name, option in declared.items() if option.required],
+        "additionalProperties": False,
+    }
+    tables = {"type": "array", "minItems": 1, "maxItems": MAX_PROGRAMS, "items": table}
+    rest = {key: value for key, value in one.items() if key in ("description", "default")}
+    return {"anyOf": [{key: value for key, value in one.items() if key not in rest}, tables], **rest}
 
 
 def _in_ascii(pattern: str) -> str:

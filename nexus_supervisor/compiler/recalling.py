@@ -1,8 +1,8 @@
 """Recalling: what of an older content can go live beside what runs, judged as if the directory held it.
 
-Decided here: which of its entries are left out, that its references lead to the same values as then, and that all of it
-fits together. Not decided here: what is held (``core/changes.py``), what the application says (``validation.py``), and
-why it is wanted back (the supervisor's fleet).
+Decided here: which of its entries are left out, that certificates stay as they run, that its references lead to the
+same values as then, and that all of it fits together. Not decided here: what is held (``core/changes.py``), what the
+application says (``validation.py``), and why it is wanted back (the supervisor's fleet).
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.compiler.crosscheck import not_an_entry
-from nexus_supervisor.compiler.daemonfile import mistakes_of, stored_admin_token
+from nexus_supervisor.compiler.daemonfile import mistakes_of, settings_of, stored_admin_token
 from nexus_supervisor.compiler.merging import restart_fields, settled
 from nexus_supervisor.compiler.outcome import live_keys
 from nexus_supervisor.compiler.removal import left_out, without
 from nexus_supervisor.compiler.sheets import dotted
 from nexus_supervisor.compiler.shelf import claim_key
 from nexus_supervisor.core.changes import hold, key_text
-from nexus_supervisor.core.content import Entries
+from nexus_supervisor.core.content import Content, Entries
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.models.facts import NO_FACTS
 from nexus_supervisor.models.loading import PlainModel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nexus_supervisor.compiler.adopted import Running
     from nexus_supervisor.compiler.removal import Gone
     from nexus_supervisor.compiler.survey import Survey
-    from nexus_supervisor.core.content import Content, Entry
+    from nexus_supervisor.core.content import Entry
     from nexus_supervisor.models.facts import Facts
     from nexus_supervisor.models.loading import EntryModel
     from nexus_supervisor.models.mistakes import Path
@@ -62,6 +62,7 @@ class Recalled:
     def judged(self, older: Content, overrides: Mapping[str, Any]) -> tuple[Content, tuple[str, ...], list[Problem]]:
         """Return what can go live, the keys that stay as they run, and why it can't be used."""
         running, models = self._running.content, self._survey.models
+        older = _certified(older, running, overrides)
         self.left_out = left_out(older, running, self._survey)
         older = without(older, self.left_out)
         content, held = hold(running, older, live_keys(overrides), restart_fields(models))
@@ -111,6 +112,15 @@ class Recalled:
                 else:
                     facts, found = _examined(model, section, entry, source)
                 yield from [*found, *_dangling(content, section, name, facts), *_taken(taken, section, name, facts)]
+
+
+def _certified(older: Content, running: Content, overrides: Mapping[str, Any]) -> Content:
+    """Return an older content with the certificates that run: who goes back past a renewal wants no old ones."""
+    settings = settings_of(running, overrides)
+    section = "" if settings is None else settings.daemon.tls.section
+    if section not in older.sections or section not in running.sections:
+        return older
+    return Content({**older.sections, section: running.sections[section]})
 
 
 def _examined(model: EntryModel, section: str, entry: Entry, source: SecretSource) -> tuple[Facts, list[Problem]]:

@@ -43,6 +43,10 @@ class Answers:
         self._told_complete = False
         self._failure = self._told_failure = ""
 
+    def resume(self) -> None:
+        """Go on with a daemon that was ready before."""
+        self._daemon_ready = True
+
     def riders(self) -> tuple[Rider, ...]:
         """Return the requests whose answer waits."""
         return tuple(closing.rider for closing in self._closing)
@@ -73,7 +77,7 @@ class Answers:
         self._let_workers_know()
         count = sum(1 for process in self._board.roster.live() if process.life is Life.READY)
         complete = self._board.archived is not None and not self._is_booting
-        if not self._daemon_ready and complete and count >= len(self._board.roster.slots):
+        if not self._daemon_ready and complete and self._board.is_up:
             self._daemon_ready = True
             self._board.announce(says.daemon_ready(self._board.history.version, count))
         for closing in list(self._closing):

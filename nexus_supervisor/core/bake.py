@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from nexus_supervisor.core.roster import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from nexus_supervisor.core.health import Judgement
     from nexus_supervisor.core.settings import RolloutSettings
     from nexus_supervisor.core.waves import Plan
@@ -50,6 +52,7 @@ class Bake:
     a serving loop does not turn at this moment: it does not end before that is decided. ``probes`` are the answers of
     the processes that were asked to probe, by slot ("" where none has come), ``probed_by`` is when they have to have
     answered. ``gate_by`` is when the external gate has to have decided, NEVER where none is asked.
+    ``over``: those that it was about have ended in good order, before there was a verdict.
     """
 
     since: float
@@ -61,6 +64,11 @@ class Bake:
     gate_by: float = NEVER
     gate_open: bool = True
     gate_refusal: str = ""
+    over: bool = False
+
+    def again(self, since: float, until: float) -> Bake:
+        """Return the next one, for others: the gate is asked about a version once."""
+        return Bake(since, until, gate_by=self.gate_by, gate_open=self.gate_open, gate_refusal=self.gate_refusal)
 
     def deadline(self, *, paused: bool) -> float | None:
         """Return when it has to be looked at if nothing else happens."""
@@ -83,12 +91,20 @@ class Bake:
         self.probes = dict.fromkeys(slots, ("", ""))
         self.probed_by = until
 
+    def only(self, slots: Collection[str]) -> None:
+        """Wait for nobody but these: others have ended in good order."""
+        self.probes = {slot: said for slot, said in self.probes.items() if slot in slots}
+        self._note_answers()
+
     def probed(self, slot: str, outcome: str, detail: str) -> None:
         """Note what a probe found; one that was not asked for changes nothing."""
         if slot in self.probes:
             self.probes[slot] = (outcome, detail)
-            if all(said for said, _ in self.probes.values()):
-                self.probed_by = NEVER
+            self._note_answers()
+
+    def _note_answers(self) -> None:
+        if all(said for said, _ in self.probes.values()):
+            self.probed_by = NEVER
 
     def turn(self, now: float, judgement: Judgement, plan: Plan, settings: RolloutSettings, *, paused: bool) -> Turn:
         """Return what follows now; an unhealthy process or a closed gate fails at once, everything else at the end."""

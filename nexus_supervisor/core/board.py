@@ -7,13 +7,15 @@ Decided here: nothing but how facts are held. Not decided here: what they lead t
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from nexus_supervisor.core import restarts
 from nexus_supervisor.core.content import EMPTY, Digest, Version
-from nexus_supervisor.core.effects import Announce, Effect, Exit, Kill, Outcome, Send
+from nexus_supervisor.core.effects import Announce, Dump, Effect, Exit, Kill, Outcome, Pin, Quarantine, Send
 from nexus_supervisor.core.lifecycle import Life, Word
 from nexus_supervisor.core.messages import Drain
 from nexus_supervisor.core.probation import Probation
+from nexus_supervisor.core.programs import Program, slot_name
 from nexus_supervisor.core.requests import Answered, Requests, Rider
 from nexus_supervisor.core.roster import KILL_GRACE_SECONDS, NEVER, Process, Roster
 from nexus_supervisor.core.standing import Standing
@@ -27,7 +29,14 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.rollout import Rollout
     from nexus_supervisor.core.settings import Settings
 
-__all__ = ["Board", "slot_names"]
+__all__ = ["Board", "Scaled"]
+
+
+class Scaled(NamedTuple):
+    """Hold how many workers somebody asked for, and instead of which number in the settings."""
+
+    workers: int
+    instead_of: int
 
 
 class Board:
@@ -39,7 +48,8 @@ class Board:
     directory held when it was last valid, ``rest`` what a start goes on with where the directory can't be used: the
     committed content less entries that no file has any more, None where that is all of it. ``recalls`` are the wishes
     to go back to an older version, ``paused`` says that what starts again on top of a revocation was paused,
-    ``condemned`` is the committed content that is being gone back from, and why.
+    ``condemned`` is the committed content that is being gone back from, and why. ``counts`` are the numbers of workers
+    that replace those of the settings, by program, until these change.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class Board:
         self.recalls: list[RollbackAsked] = []
         self.paused = False
         self.condemned: tuple[Digest, str] | None = None
+        self.counts: dict[str, Scaled] = {}
         self.archived: Version | None = history.version
         self.ending: Exit | None = None
         self.untidy = False
@@ -83,6 +94,16 @@ class Board:
         """Answer a request, and every other one of the same id."""
         self._effects.extend(self.requests.answer(ticket, outcome))
 
+    def quarantine(self, digest: Digest, reason: str) -> None:
+        """Offer a content no more by itself."""
+        self.history.quarantine(digest, reason)
+        self.emit(Quarantine(digest, reason))
+
+    def pin(self, digest: Digest | None) -> None:
+        """Leave the content that the directory holds; None: apply by itself what it holds."""
+        self.history.pinned = digest
+        self.emit(Pin(digest))
+
     def kill(self, processes: list[Process]) -> None:
         """End processes at once."""
         for process in processes:
@@ -97,6 +118,15 @@ class Board:
                 self.roster.word(process, Word.DRAIN, now + timeout + KILL_GRACE_SECONDS)
                 self._effects.append(Send(process.slot, process.incarnation, Drain(timeout)))
 
+    def dump(self, processes: list[Process], now: float) -> None:
+        """Have processes write down their stacks, and go as soon as there was time for that."""
+        timeout = float(self.settings.supervisor.liveness.dump_seconds)
+        for process in processes:
+            if process.life is not Life.DYING:
+                self.roster.word(process, Word.DRAIN, now + timeout + KILL_GRACE_SECONDS)
+                slot, incarnation = process.slot, process.incarnation
+                self.emit(Dump(slot, incarnation), Send(slot, incarnation, Drain(timeout)))
+
     def taken(self) -> list[Effect]:
         """Return what has piled up, and start anew."""
         effects, self._effects = self._effects, []
@@ -106,6 +136,11 @@ class Board:
     def base(self) -> Digest:
         """Return the content that a verdict has to be against: what is committed, or nothing."""
         return self.history.digest or EMPTY.digest
+
+    def settings_of(self, process: Process) -> Settings:
+        """Return the settings that a process was started by: those in force, or those that a rollout brings."""
+        starts = self.rollout is not None and self.rollout.started(process)
+        return self.rollout.settings if self.rollout is not None and starts else self.settings
 
     def riders(self) -> tuple[Rider, ...]:
         """Return the requests that ride on the running rollout and on the one that waits."""
@@ -123,8 +158,30 @@ class Board:
         """Return how many workers have the committed version active."""
         return sum(1 for process in self.roster.live() if process.active == self.history.version)
 
+    @property
+    def is_up(self) -> bool:
+        """Say whether somebody serves, and every slot has a process that does or is not worth waiting for."""
+        ready = {process.slot for process in self.roster.live() if process.life is Life.READY}
+        missing = [slot for slot in self.roster.slots.values() if slot.open and slot.name not in ready]
+        hopeless = all(restarts.too_many(slot.deaths, self.settings) for slot in missing)
+        return hopeless and bool(ready or not missing)
 
-def slot_names(settings: Settings) -> list[str]:
-    """Return the names of the slots that settings ask for: ``<program>-<n>``."""
-    program = settings.supervisor.program.rpartition(":")[2]
-    return [f"{program}-{number}" for number in range(settings.supervisor.workers)]
+    # --- slots ---------------------------------------------------------------------------------------------------
+
+    def workers(self, program: Program) -> int:
+        """Return how many workers a program is to have: what somebody asked for until its setting changes."""
+        scaled = self.counts.get(program.name)
+        return scaled.workers if scaled is not None and scaled.instead_of == program.workers else program.workers
+
+    def slots(self, settings: Settings) -> tuple[str, ...]:
+        """Return the names of the slots that settings, and whoever scaled, ask for, the first program's first."""
+        return tuple(
+            slot_name(program.name, number) for program in settings.programs for number in range(self.workers(program))
+        )
+
+    def resize(self, now: float) -> None:
+        """Have exactly the slots that are asked for; who has none any more is drained."""
+        wanted = {program.name: program.workers for program in self.settings.programs}
+        self.counts = {name: one for name, one in self.counts.items() if wanted.get(name) == one.instead_of}
+        self.roster.resize(self.slots(self.settings))
+        self.drain([one for one in self.roster.live() if one.slot not in self.roster.slots], now)

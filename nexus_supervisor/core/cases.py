@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import directory_says
-from nexus_supervisor.core.events import Candidate, CandidateRefused, PushAsked
+from nexus_supervisor.core.events import Candidate, CandidateRefused, PushAsked, RestartAsked
 from nexus_supervisor.core.guards import Breach, Guards
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.requests import Rider
@@ -141,7 +141,7 @@ def _revoked_shape(candidate: Candidate) -> Shape:
 
 def _forced(riders: Sequence[Rider]) -> bool:
     """Say whether somebody has a content tried again that failed before."""
-    return any(isinstance(one, PushAsked) and one.force for one in riders)
+    return any(isinstance(one, PushAsked | RestartAsked) and one.force for one in riders)
 
 
 def _allowed(riders: Sequence[Rider]) -> frozenset[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ALIVE",
     "BANK_WORDS",
     "BEAT",
     "COMPLETE",
@@ -39,6 +40,7 @@ __all__ = [
     "TIMED",
     "UNTIMED",
     "VERSION",
+    "WAITING",
     "WORD_BYTES",
     "Layout",
     "Totals",
@@ -51,6 +53,10 @@ WORD_BYTES = 8
 REQUESTS, ERRORS, TICKS, BEAT = 0, 1, 2, 3
 """Words of a slot's block: requests begun, answers of 500 and more with unhandled exceptions, turns of the loop, and
 when it last turned (monotonic milliseconds; 0: it doesn't say)."""
+
+ALIVE, WAITING = 4, 5
+"""More words of it: when the program last said that it is alive (0: it doesn't say now), and when the oldest request
+in hand began whose answer hasn't begun yet (0: there is none). Both are monotonic milliseconds."""
 
 VERSION, FAILED, UNTIMED, LATE, TIMED = 0, 1, 2, 3, 4
 """Words of a bank: the version, requests that failed, requests without a latency, the greatest delay of the serving
@@ -124,7 +130,6 @@ class Layout:
     def reading(self, words: Sequence[int], slot: int) -> Reading:
         """Return what a slot has counted on its newest version; the size of its memory isn't known here."""
         start = self.block(slot)
-        total, beat = words[start + REQUESTS], words[start + BEAT]
         bank = max((_bank(words, one) for one in self.banks(slot)), key=lambda counts: counts[VERSION])
         latencies = tuple(bank[TIMED : TIMED + BUCKETS])
         return Reading(
@@ -133,8 +138,10 @@ class Layout:
             errors=bank[FAILED],
             latencies=latencies,
             lag_seconds=bank[LATE] / 1_000_000,
-            beat=beat / 1_000 if beat else None,
-            total=total,
+            beat=_moment(words[start + BEAT]),
+            total=words[start + REQUESTS],
+            alive=_moment(words[start + ALIVE]),
+            waiting_since=_moment(words[start + WAITING]),
         )
 
     @property
@@ -157,6 +164,10 @@ def sum_in(window: int, words: Iterable[int]) -> int:
     """Return the sum of what words say for a window."""
     wanted = window & _MAX_COUNT
     return sum([word & _MAX_COUNT for word in words if word >> _COUNT_BITS == wanted])
+
+
+def _moment(milliseconds: int) -> float | None:
+    return milliseconds / 1_000 if milliseconds else None
 
 
 def _bank(words: Sequence[int], start: int) -> Sequence[int]:

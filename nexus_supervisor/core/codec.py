@@ -6,7 +6,7 @@ which messages exist (``messages.py``, ``compilation.py``, ``control.py``).
 A message is the array ``[kind, {field: value}]``, where kind is the name of its class. Decoding checks every field
 against the class's annotations: nothing more, no other type, and nothing missing but fields with a default, which an
 older writer did not know. Allowed are None, bool, int, float, str, bytes, ``tuple[X, ...]``, ``dict[str, X]``, unions
-of these, and nested frozen dataclasses.
+of these, words of an enumeration, and nested frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
+from enum import StrEnum
 from functools import cache
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
@@ -37,6 +38,11 @@ class Codec(Generic[M]):
     def __init__(self, union: Any, limit: int = MAX_FRAME_BYTES) -> None:
         self._limit = limit
         self._classes: dict[str, type[M]] = {cls.__name__: cls for cls in get_args(union)}
+
+    @property
+    def classes(self) -> tuple[type[M], ...]:
+        """Return the classes of the messages."""
+        return tuple(self._classes.values())
 
     def encode(self, message: M) -> bytes:
         """Return the bytes of one message; raise ProtocolError where it is not of this union or over the limit."""
@@ -121,7 +127,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    return value
+    return value.value if isinstance(value, StrEnum) else value
 
 
 Check = Callable[[Any, str], Any]
@@ -134,6 +140,12 @@ def _checker(annotation: Any) -> Check:
         return _dataclass_checker(typing.cast("type", annotation))
     if supertype := getattr(annotation, "__supertype__", None):
         return _checker(supertype)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return _word_checker(annotation)
+    return _compound_checker(annotation)
+
+
+def _compound_checker(annotation: Any) -> Check:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return _union_checker([_checker(argument) for argument in arguments])
@@ -153,6 +165,18 @@ def _scalar_checker(expected: type) -> Check:
             text = f"{where}: expected {expected.__name__}, found {type(value).__name__}"
             raise ProtocolError(text)
         return value
+
+    return check
+
+
+def _word_checker(expected: type[StrEnum]) -> Check:
+    words = {word.value: word for word in expected}
+
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not str or value not in words:
+            text = f"{where}: expected a word of {expected.__name__}"
+            raise ProtocolError(text)
+        return words[value]
 
     return check
 

@@ -2,7 +2,7 @@
 
 Decided here: the requests, the answers and their fields. Not decided here: who may connect (``control_server.py``) and
 how answers are shown (``cli/``). The supervisor answers each request with exactly one answer, except ``FollowNotices``,
-which is answered by ``Noticed`` until the client leaves.
+which is answered by ``Noticed`` until the client leaves, and ``FollowOutput``, which is answered by ``OutputLine``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ __all__ = [
     "Answer",
     "Ended",
     "FollowNotices",
+    "FollowOutput",
     "Noticed",
+    "OutputLine",
     "PushRequest",
     "Refusal",
     "Request",
     "RestartRequest",
     "RollbackRequest",
+    "ScaleRequest",
     "StatusReport",
     "StatusRequest",
     "SteerRequest",
     "StopRequest",
+    "UpgradeRequest",
 ]
 
 PUSH_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -37,7 +41,9 @@ PUSH_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """Ask for the status; answered by StatusReport."""
+    """Ask for the status; answered by StatusReport. ``sizes``: with what is costly to measure, once that is known."""
+
+    sizes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,15 @@ class PushRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestartRequest:
-    """Replace every worker, applying what is held; answered by Ended when all are replaced."""
+    """Replace every worker, applying what is held; answered by Ended when all are replaced.
+
+    ``force`` has content tried that failed before; that wants a reason.
+    """
 
     reason: str
     now: bool
     push_id: str = ""
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +97,30 @@ class SteerRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleRequest:
+    """Have ``workers`` workers of a program (empty: the first), or ``by`` more or less where that is None.
+
+    Answered by Ended when accepted.
+    """
+
+    program: str
+    workers: int | None
+    by: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequest:
     """Drain and end; answered by Ended once accepted, and the connection closes when the supervisor is gone."""
 
     now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """Have the code as it is now take over; answered by Ended where it doesn't: else the connection just ends."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +130,30 @@ class FollowNotices:
     since: int
 
 
-Request = StatusRequest | PushRequest | RestartRequest | RollbackRequest | SteerRequest | StopRequest | FollowNotices
+@dataclass(frozen=True, slots=True)
+class FollowOutput:
+    """Ask for what workers wrote: the newest ``lines`` kept lines of a slot (empty: of all), and each new one.
+
+    Answered by OutputLine until the client leaves; without ``follow`` by those that are kept, then by Ended.
+    """
+
+    slot: str
+    lines: int
+    follow: bool
+
+
+Request = (
+    StatusRequest
+    | PushRequest
+    | RestartRequest
+    | RollbackRequest
+    | ScaleRequest
+    | SteerRequest
+    | StopRequest
+    | UpgradeRequest
+    | FollowNotices
+    | FollowOutput
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +195,22 @@ class Noticed:
     document: bytes
 
 
-Answer = StatusReport | Ended | Refusal | Noticed
+@dataclass(frozen=True, slots=True)
+class OutputLine:
+    """Deliver one line that a worker wrote, escaped: who wrote it, where (``stream``), and unix time when it was read.
+
+    ``stream`` is ``stdout``, ``stderr``, or ``missing`` where ``text`` tells of lines that were dropped.
+    """
+
+    slot: str
+    incarnation: int
+    pid: int
+    stream: str
+    at: float
+    text: str
+
+
+Answer = StatusReport | Ended | Refusal | Noticed | OutputLine
 
 REQUESTS: Codec[Request] = Codec(Request)
 ANSWERS: Codec[Answer] = Codec(Answer)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from nexus_supervisor.core import crew_says
+from nexus_supervisor.core import crew_says, restarts
 from nexus_supervisor.core.effects import Effect, Send, SendStage, Spawn
 from nexus_supervisor.core.events import Spawned, SpawnFailed, WorkerExited, WorkerSaid
 from nexus_supervisor.core.lifecycle import Life, Word
+from nexus_supervisor.core.losses import Losses
 from nexus_supervisor.core.messages import (
     Activate,
     Active,
@@ -28,7 +29,7 @@ from nexus_supervisor.core.messages import (
     Staged,
 )
 from nexus_supervisor.core.rollout import MOVING, Kind, Phase
-from nexus_supervisor.core.roster import NEVER, Process
+from nexus_supervisor.core.roster import NEVER, Process, Slot
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
@@ -56,6 +57,11 @@ class Crew:
 
     def __init__(self, board: Board, steering: Steering) -> None:
         self._board, self._steering = board, steering
+        self._losses = Losses(board, steering)
+
+    def resume(self) -> None:
+        """Go on with workers that serve already."""
+        self._losses.served()
 
     def note(self, event: Spawned | SpawnFailed | WorkerExited | WorkerSaid, now: float) -> None:
         """Take one event about a process; a late word of one that is gone changes nothing."""
@@ -63,7 +69,7 @@ class Crew:
             case Spawned():
                 self._spawned(event)
             case SpawnFailed():
-                self._exited(event.slot, event.incarnation, f"could not be started: {event.reason}", now, clean=False)
+                self._spawn_failed(event, now)
             case WorkerExited():
                 self._exited(event.slot, event.incarnation, event.status, now, clean=event.clean)
             case WorkerSaid():
@@ -77,6 +83,16 @@ class Crew:
             self._board.roster.put(replace(process, pid=event.pid))
             self._board.announce(crew_says.slot_started(process, event.pid))
 
+    def _spawn_failed(self, event: SpawnFailed, now: float) -> None:
+        """Note a process that there never was: whatever it was to run is not to blame."""
+        process, status = self._board.roster.get(event.slot, event.incarnation), f"could not be started: {event.reason}"
+        if process is None:
+            return
+        self._board.announce(crew_says.exited(process, status, expected=False))
+        if process.live:
+            self.strike(process, f"{process.slot} {status}", blamed=False)
+        self._losses.lost(process, status, now, clean=False)
+
     def _said(self, message: FromWorker, now: float) -> None:
         process = self._board.roster.get(message.slot, message.incarnation)
         if process is None:
@@ -85,7 +101,7 @@ class Crew:
             case Retired():
                 self._retired(process, message, now)
             case Drained():
-                self._board.announce(crew_says.slot_drained(process))
+                self._board.announce(crew_says.slot_drained(process, message.cut))
             case Erred():
                 self._erred(process, message)
             case Booted() | Ready() | Staged() | Active() | Rejected() | Probed():
@@ -119,7 +135,7 @@ class Crew:
     def _erred(self, process: Process, message: Erred) -> None:
         """Note the first exception of those that moved first: it says more than any figure."""
         rollout = self._board.rollout
-        if rollout is not None and rollout.version == message.version and process.slot in rollout.canaries:
+        if rollout is not None and rollout.version == message.version and rollout.is_watched(process):
             rollout.first_error = rollout.first_error or message.what[:_MOST_CHARACTERS]
 
     def _probed(self, process: Process, message: Probed) -> None:
@@ -190,14 +206,15 @@ class Crew:
     def _distrust(self, process: Process, reason: str) -> None:
         """End a worker that is silent or doesn't hold what it was sent; a new one starts from nothing."""
         self._board.announce(crew_says.fenced(process, reason))
-        self._strike(process, f"{process.slot} was ended on it: {reason}")
+        self.strike(process, f"{process.slot} was ended on it: {reason}")
         self._board.kill([process])
 
-    def _strike(self, process: Process, reason: str) -> None:
-        """Have a loss judged by the rollout that runs, if any."""
+    def strike(self, process: Process, reason: str, *, blamed: bool = True) -> None:
+        """Have a loss judged by the rollout that runs, if any; ``blamed``: by what it ran, or may have run."""
         rollout, slot = self._board.rollout, self._board.roster.slots.get(process.slot)
         if rollout is not None:
-            rollout.strike(process, reason, loops=slot is not None and slot.deaths >= _LOOP_DEATHS)
+            loops = slot is not None and slot.deaths >= _LOOP_DEATHS
+            rollout.strike(process, reason, loops=loops, blamed=blamed)
 
     def _fence(self, process: Process, now: float) -> None:
         """Cut off a worker that is silent: what it has in hand may end within a bound, then it is ended.
@@ -209,7 +226,7 @@ class Crew:
             self._distrust(process, reason)
             return
         self._board.announce(crew_says.fenced(process, reason))
-        self._strike(process, f"{process.slot} was ended on it: {reason}")
+        self.strike(process, f"{process.slot} was ended on it: {reason}")
         timeout = min(_FENCE_SECONDS, float(self._board.settings.daemon.shutdown.drain_timeout_seconds))
         changed = self._board.roster.word(process, Word.DRAIN, now + timeout)
         self._board.roster.put(replace(changed, fenced=True))
@@ -225,19 +242,21 @@ class Crew:
         changed = self._board.roster.word(process, Word.SERVES)
         self._board.roster.put(replace(changed, ready_since=now))
         self._board.announce(crew_says.slot_ready(process))
+        self._losses.served()
 
     def _exited(self, slot: str, incarnation: int, status: str, now: float, *, clean: bool) -> None:
         process = self._board.roster.get(slot, incarnation)
         if process is None:
             return
-        expected = process.life is Life.DRAINING and clean
-        self._board.announce(crew_says.exited(process, status, expected=expected))
-        if process.live:
-            self._strike(process, f"{slot} was lost on it: {status}")
+        board = self._board
+        restart = restarts.type_of(process.program, board.settings_of(process))
+        finished = clean and restarts.is_over(restart, clean=clean)
+        expected = clean and (process.life is Life.DRAINING or finished)
+        board.announce(crew_says.exited(process, status, expected=expected))
+        if process.live and not finished:
+            self.strike(process, f"{slot} was lost on it: {status}")
             self._steering.condemn(process, status, now)
-        state = self._board.roster.gone(process, status, now, self._board.settings)
-        if state is not None and state.retry_at is not None and state.retry_at > now and self._board.ending is None:
-            self._board.announce(crew_says.backoff(state, state.retry_at - now))
+        self._losses.lost(process, status, now, clean=clean)
 
     def fence(self, now: float) -> None:
         """End processes that have been silent past their deadline."""
@@ -290,10 +309,32 @@ class Crew:
                 return rollout.version
         return self._board.history.version
 
+    def relieve(self, now: float) -> None:
+        """Drain processes that leave where another one of their slot is ready; not while a version is on its way.
+
+        Where the other one is done already, and so its slot is, there is nothing more to wait for.
+        """
+        roster = self._board.roster
+        done = {slot.name for slot in roster.slots.values() if slot.stopped}
+        self._board.drain([one for one in roster.live() if one.leaving and one.slot in done], now)
+        if self._board.rollout is not None:
+            return
+        ready = {one.slot for one in roster.live() if one.life is Life.READY and not one.leaving}
+        self._board.drain([one for one in roster.live() if one.leaving and one.slot in ready], now)
+
+    def _fits(self, slot: Slot) -> bool:
+        """Say whether one process more may start: what had one before comes back a few at a time."""
+        board = self._board
+        if not slot.last_exit and not any(board.roster.of(slot.name)):
+            return True
+        most = board.settings.supervisor.rollout.max_parallel.of(max(1, len(board.roster.slots)))
+        starting = [one for one in board.roster.live() if one.life is Life.STARTING and one.purpose is None]
+        return len(starting) < most
+
     def fill(self, now: float) -> None:
         """Start a process in every empty slot, once it is settled which version it gets."""
         board, committed, rollout = self._board, self._board.history.committed, self._board.rollout
-        empty = board.roster.empty(now)
+        empty = board.roster.empty(now, relieved=rollout is None)
         if committed is None:
             return
         if rollout is not None and (rollout.kind is Kind.BOOT or rollout.phase is Phase.COMMITTING):
@@ -303,7 +344,7 @@ class Crew:
             now_replaced = rollout.slots if rollout.phase is Phase.WAVE else rollout.canaries
             replaced = tuple(slot for slot in now_replaced if slot in rollout.slots)
         for slot in empty:
-            if slot.name not in replaced:
+            if slot.name not in replaced and self._fits(slot):
                 process = board.roster.add(slot.name, slot.number, now, board.settings, None)
-                spawn = Spawn(slot.name, slot.number, process.incarnation, committed.digest, committed.version)
-                board.emit(spawn)
+                digest, floor = committed.digest, committed.version
+                board.emit(Spawn(slot.name, slot.number, process.incarnation, digest, floor, program=slot.program))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.notices import Facts, Notice
+from nexus_supervisor.core.phrases import counted
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.content import Version
@@ -78,10 +79,13 @@ def fenced(process: Process, reason: str) -> Notice:
     return Notice("slot_fenced", "warning", text, {**_worker(process), "reason": reason})
 
 
-def slot_drained(process: Process) -> Notice:
-    """Tell that a worker has finished what it had in hand."""
+def slot_drained(process: Process, cut: int) -> Notice:
+    """Tell that a worker has finished what it had in hand, or had to cut some of it off at the drain timeout."""
     text = f"{process.slot}/{process.incarnation} has finished what it had in hand."
-    return Notice("slot_drained", "info", text, _worker(process))
+    if cut:
+        what = counted(cut, "request or job", "requests or jobs")
+        text = f"{process.slot}/{process.incarnation} is done: the drain timeout was over, and {what} were cut off."
+    return Notice("slot_drained", "warning" if cut else "info", text, {**_worker(process), "cut": cut})
 
 
 def exited(process: Process, status: str, *, expected: bool) -> Notice:
@@ -90,9 +94,38 @@ def exited(process: Process, status: str, *, expected: bool) -> Notice:
     return Notice("worker_exited", "info" if expected else "warning", text, {**_worker(process), "status": status})
 
 
+def _deaths(slot: Slot) -> Facts:
+    facts: Facts = {"slot": slot.name, "program": slot.program, "deaths": slot.deaths}
+    return {**facts, "status": slot.last_exit, "start_failed": slot.start_failed}
+
+
+def _last(slot: Slot) -> str:
+    """Say how the last process ended, and whether it had served."""
+    return f"The last one {'never served' if slot.start_failed else 'had served'}: {slot.last_exit}."
+
+
 def backoff(slot: Slot, seconds: float) -> Notice:
     """Tell that a slot waits before its next start."""
+    text = f"{slot.name} died {slot.deaths} times in a row; the next start is in {seconds:.1f} s. {_last(slot)}"
+    return Notice("slot_backoff", "warning", text, {**_deaths(slot), "seconds": seconds})
+
+
+def failed(slot: Slot) -> Notice:
+    """Tell that a slot is given up."""
     text = (
-        f"{slot.name} died {slot.deaths} times in a row; the next start is in {seconds:.1f} s. Last: {slot.last_exit}."
+        f"{slot.name} is given up: {slot.failed}. {_last(slot)} It is tried again after the next commit, by "
+        "'nexus-supervisor restart' and by 'nexus-supervisor scale'."
     )
-    return Notice("slot_backoff", "warning", text, {"slot": slot.name, "deaths": slot.deaths, "seconds": seconds})
+    return Notice("slot_failed", "error", text, _deaths(slot))
+
+
+def stopped(slot: Slot, restart: str) -> Notice:
+    """Tell that a slot stays empty, as its program wants it."""
+    text = f"{slot.name} is not started again: its program is {restart}. {_last(slot)}"
+    return Notice("slot_stopped", "info", text, {**_deaths(slot), "restart": restart})
+
+
+def leaves(process: Process, reason: str) -> Notice:
+    """Tell that a worker is replaced: it serves until another one does."""
+    text = f"{process.slot}/{process.incarnation} is replaced: {reason}."
+    return Notice("slot_leaves", "info", text, {**_worker(process), "reason": reason})

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from nexus_supervisor.core import directory_says, says
 from nexus_supervisor.core.cases import Case, Cases
-from nexus_supervisor.core.effects import Pin, Quarantine
 from nexus_supervisor.core.events import (
     CandidateRefused,
     CandidateSeen,
@@ -132,9 +131,7 @@ class Directory:
         before = (self._digests[one] for one in candidate.lessens if one in self._digests)
         failed = next((one for one in before if one in history.quarantined), None)
         if failed is not None and candidate.digest not in (*history.quarantined, self._board.base):
-            reason = history.quarantined[failed]
-            history.quarantine(candidate.digest, reason)
-            self._board.emit(Quarantine(candidate.digest, reason))
+            self._board.quarantine(candidate.digest, history.quarantined[failed])
         self._digests.pop(candidate.wanted, None)
         self._digests[candidate.wanted] = candidate.digest
         while len(self._digests) > _MOST_DIGESTS:
@@ -147,11 +144,11 @@ class Directory:
             return
         if case.woken or not (case.asleep or case.refusals or case.failed):
             self._board.announce(directory_says.unpinned(pushed=not case.woken))
-            self._board.emit(Pin(None))
-            history.pinned = self._pin_told = None
+            self._board.pin(None)
+            self._pin_told = None
         elif history.pinned != wanted:  # an entry was taken away: who does that says nothing about the rest
-            history.pinned = self._pin_told = wanted
-            self._board.emit(Pin(wanted))
+            self._board.pin(wanted)
+            self._pin_told = wanted
         elif self._pin_told != wanted:
             self._pin_told = wanted
             self._board.announce(directory_says.pinned())

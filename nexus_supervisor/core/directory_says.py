@@ -148,11 +148,11 @@ def rejected(problems: Sequence[Problem], gone: Sequence[str]) -> Outcome:
     return Outcome(3, "REJECTED", text, problems=tuple(problems))
 
 
-def refused_content(reason: str) -> Outcome:
-    """Answer that the content failed before."""
+def refused_content(reason: str, command: str = "push") -> Outcome:
+    """Answer that the content failed before; ``command`` is the one that tries it again."""
     text = (
-        f"This content failed before and is not tried again: {reason}. Change it, or 'nexus-supervisor push --force "
-        "--reason TEXT'."
+        f"This content failed before and is not tried again: {reason}. Change it, or 'nexus-supervisor {command} "
+        "--force --reason TEXT'."
     )
     if ROLLED_BACK in reason:
         return Outcome(4, "ROLLED_BACK", text)

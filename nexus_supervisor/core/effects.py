@@ -18,14 +18,16 @@ __all__ = [
     "Announce",
     "Answer",
     "Archive",
-    "Bind",
+    "Prepare",
     "Burn",
-    "CloseListeners",
+    "Settle",
     "Commit",
     "Complete",
+    "Dump",
     "Effect",
     "End",
     "Exit",
+    "HandOver",
     "Keep",
     "Kill",
     "Look",
@@ -36,11 +38,13 @@ __all__ = [
     "Quarantine",
     "Recall",
     "Record",
+    "Rehearse",
     "Release",
     "RunGate",
     "Send",
     "SendStage",
     "Spawn",
+    "Terminate",
 ]
 
 
@@ -174,11 +178,28 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
+class Dump:
+    """Have a worker write down the stacks of its threads; it may be unable to, and says nothing."""
+
+    slot: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Tell a worker by a signal to end (SIGTERM), where it doesn't hear what is sent; its exit is reported."""
+
+    slot: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """Start a process for a slot, with the settings of the content that it will boot.
 
     ``floor`` is the committed version: nothing below it may ever be accepted by that process. ``fresh``: a rollout
-    starts it, so it gets the sockets that the rollout had bound. ``trial``: it is the trial worker, and gets none.
+    starts it, so it is made from what the rollout had prepared. ``trial``: it is the trial worker, without sockets.
+    ``program`` names the group of the settings whose program it runs; the trial worker runs that of the first one.
     """
 
     slot: str
@@ -188,6 +209,7 @@ class Spawn:
     floor: int
     fresh: bool = False
     trial: bool = False
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +241,23 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class Bind:
-    """Bind the listening sockets of a content's settings beside those in use; answered by Bound or BindFailed."""
+class Prepare:
+    """Prepare what a restart starts processes from, beside what is in use; answered by Prepared or PrepareFailed.
+
+    That is the listening sockets of the content's settings, and its programs, imported anew. The answer repeats
+    ``serial``: an earlier restart may have been left while it was prepared.
+    """
 
     digest: Digest
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class CloseListeners:
-    """Close the listening sockets that only drained workers used; ``adopted`` says which of the two sets stays."""
+class Settle:
+    """Let go of what was prepared, or of what was in use before it; ``adopted`` says which of the two stays.
+
+    Processes that were started from what goes are not touched by that.
+    """
 
     adopted: bool
 
@@ -276,6 +306,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearse:
+    """Try the code that is to take over in a process of its own; answered by Rehearsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Have that code take over in this process, at once; answered by UpgradeFailed, or by nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """End the supervisor with this exit code."""
 
@@ -301,12 +341,16 @@ Effect = (
     | Spawn
     | SendStage
     | Send
+    | Dump
+    | Terminate
     | Kill
-    | Bind
-    | CloseListeners
+    | Prepare
+    | Settle
     | Adopt
     | Keep
     | Announce
     | Answer
+    | Rehearse
+    | HandOver
     | Exit
 )

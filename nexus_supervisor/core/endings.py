@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import says
-from nexus_supervisor.core.board import Board, slot_names
-from nexus_supervisor.core.effects import Adopt, Archive, Bind, Burn, CloseListeners, End, Exit, Pin, Quarantine, Send
+from nexus_supervisor.core.effects import Adopt, Archive, Burn, End, Exit, Prepare, Send, Settle
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.messages import Discard
 from nexus_supervisor.core.phrases import listed
@@ -21,6 +20,7 @@ from nexus_supervisor.core.standing import Drift
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.answers import Answers
+    from nexus_supervisor.core.board import Board
     from nexus_supervisor.core.content import Digest
     from nexus_supervisor.core.events import Candidate
     from nexus_supervisor.core.looking import Looking
@@ -51,17 +51,17 @@ class Endings:
         """Note a version that is live everywhere, and answer who waited for it."""
         board, before = self._board, self._board.history.digest
         board.history.commit(rollout.version, rollout.digest)
+        board.roster.try_again()
         board.settings, board.rollout, board.untidy = rollout.settings, None, True
         board.doubt = rollout.failure if rollout.recorded else board.doubt
         self._note_probation(rollout, now, is_other=before is not None and before != rollout.digest)
         if rollout.kind in (Kind.RESTART, Kind.BOOT):
-            self._fit(now)
+            board.resize(now)
             board.standing = board.standing.restarted()
             self._looking.touched(None, now, board.settings, urgent=False)
         if rollout.kind is Kind.RESTART:
             self._trying.renew()
-        if rollout.binds:
-            board.emit(CloseListeners(adopted=True))
+            board.emit(Settle(adopted=True))
         if before != rollout.digest:
             board.emit(Adopt(rollout.digest))
         if rollout.recorded:
@@ -86,16 +86,14 @@ class Endings:
         """Leave what the directory held when it was gone back from; what it holds since then may go."""
         board = self._board
         if left is not None and left != board.history.pinned:
-            board.history.pinned = left
-            board.emit(Pin(left))
+            board.pin(left)
         board.standing = replace(board.standing, drift=Drift(now, "pinned"))
 
     def _quarantine_condemned(self, now: float) -> None:
         """Offer the content no more that was gone back from because workers died on it."""
         if self._board.condemned is not None:
             (digest, verdict), self._board.condemned = self._board.condemned, None
-            self._board.history.quarantine(digest, verdict)
-            self._board.emit(Quarantine(digest, verdict))
+            self._board.quarantine(digest, verdict)
             problem = Problem(".", 0, "", "value", verdict)
             self._board.standing = self._board.standing.failed(now, problem, "rolled_back", "quarantined")
 
@@ -103,20 +101,12 @@ class Endings:
         """Condemn what is left of condemned content, too: less of it is no better."""
         if self._board.condemned is not None and self._board.condemned[0] == before:
             digest, verdict = self._board.condemned
-            self._board.history.quarantine(digest, verdict)
-            self._board.emit(Quarantine(digest, verdict))
+            self._board.quarantine(digest, verdict)
             self._board.condemned = rest, verdict
 
     @staticmethod
     def _end(rollout: Rollout, outcome: str, reason: str) -> End:
         return End(rollout.version, outcome, reason, rollout.requester, dict(rollout.numbers))
-
-    def _fit(self, now: float) -> None:
-        """Have exactly the slots that the settings in force ask for; who has none any more is drained."""
-        board = self._board
-        board.roster.resize(slot_names(board.settings))
-        leaving = [one for one in board.roster.live() if one.slot not in board.roster.slots]
-        board.drain(leaving, now)
 
     # --- it has failed -------------------------------------------------------------------------------------------
 
@@ -129,8 +119,8 @@ class Endings:
         board.rollout, board.untidy = None, True
         if rollout.recorded:
             self._record(rollout)
-        if rollout.binds:
-            board.emit(CloseListeners(adopted=False))
+        if rollout.kind is Kind.RESTART:
+            board.emit(Settle(adopted=False))
         board.announce(says.failed(rollout))
         self._trying.forget(rollout.version)
         if board.history.digest is None:
@@ -140,10 +130,10 @@ class Endings:
             self._blame(rollout, now)
         moved = self._leave(rollout)
         rest = self._fall_back(now) if rollout.kind is Kind.BOOT else None
-        self._fit(now)
+        board.resize(now)
         if rest is not None:
             return boot(rest, board.roster)
-        if moved and rollout.recorded and rollout.kind is not Kind.ROLLBACK:
+        if moved and rollout.kind is not Kind.ROLLBACK:
             return self._back(rollout, moved)
         if rollout.kind is Kind.ROLLBACK:
             board.drain(moved, now)
@@ -169,16 +159,15 @@ class Endings:
         self._board.emit(self._end(rollout, outcome, rollout.failure))
 
     def _fall_back(self, now: float) -> Candidate | None:
-        """Go on with the settings of the committed version, and on its address, where a start's own content failed.
+        """Go on with the settings of the committed version, its addresses and programs, where a start's content failed.
 
         Return what to start on instead, where that is not all of the committed content.
         """
         board = self._board
         rest, board.rest = board.rest, None
-        here, there = board.settings.daemon, board.fallback.daemon
-        board.settings = board.fallback
-        if (here.bind, here.port) != (there.bind, there.port):
-            board.emit(Bind(board.base), CloseListeners(adopted=True))
+        if board.settings != board.fallback:
+            board.settings = board.fallback
+            board.emit(Prepare(board.base), Settle(adopted=True))
         self._looking.touched(None, now, board.settings, urgent=False)
         return rest if rest is not None and rest.digest != board.history.digest else None
 
@@ -197,8 +186,7 @@ class Endings:
         drift = "rejected"
         if rollout.blamed and rollout.recorded:
             drift = "quarantined"
-            board.history.quarantine(rollout.digest, reason)
-            board.emit(Quarantine(rollout.digest, reason))
+            board.quarantine(rollout.digest, reason)
         problem = Problem(".", 0, "", "value", reason)
         word = "rolled_back" if rollout.phase is Phase.ROLLED_BACK else "rejected"
         stays = (
@@ -229,7 +217,15 @@ class Endings:
             elif process.active != rollout.version:
                 board.emit(Send(process.slot, process.incarnation, Discard(process.push, rollout.version)))
                 board.roster.put(process.discarded())
-        return [one for one in board.roster.live() if one.active not in (None, board.history.version)]
+        return [one for one in board.roster.live() if self._has_moved(one, rollout)]
+
+    def _has_moved(self, process: Process, rollout: Rollout) -> bool:
+        """Say whether a process runs what failed: a version, or the code of a restart which keeps the version."""
+        if process.active in (None, self._board.history.version):
+            restarts = rollout.kind is Kind.RESTART and rollout.started(process)
+            stays = rollout.kind is Kind.ROLLBACK and process.slot in rollout.slots and not rollout.started(process)
+            return process.active is not None and (restarts or stays)
+        return True
 
     def _back(self, failed: Rollout, moved: list[Process]) -> Rollout:
         """Return the rollout back: in place where a process was moved so, by replacement where it was replaced."""
@@ -241,6 +237,7 @@ class Endings:
             board.settings,
             slots=tuple(one.slot for one in fresh if one.slot in board.roster.slots),
             canaries=tuple(one.slot for one in moved),
+            recorded=failed.recorded,
             reason=says.verdict(failed),
             rollback_of=board.history.version,
             riders=failed.riders,

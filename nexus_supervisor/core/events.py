@@ -19,8 +19,8 @@ from nexus_supervisor.core.shape import NO_SHAPE, Shape
 
 __all__ = [
     "Archived",
-    "BindFailed",
-    "Bound",
+    "PrepareFailed",
+    "Prepared",
     "Candidate",
     "CandidateRefused",
     "CandidateSeen",
@@ -34,13 +34,17 @@ __all__ = [
     "Recalled",
     "RecordFailed",
     "Recorded",
+    "Rehearsed",
     "RestartAsked",
     "RollbackAsked",
+    "ScaleAsked",
     "SpawnFailed",
     "Spawned",
     "SteerAsked",
     "StopAsked",
     "Touched",
+    "UpgradeAsked",
+    "UpgradeFailed",
     "Verb",
     "WorkerExited",
     "WorkerSaid",
@@ -193,15 +197,18 @@ class WorkerExited:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """The listening sockets that a restart asked for are bound."""
+class Prepared:
+    """What a restart starts processes from is there: sockets are bound, programs are imported."""
+
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class BindFailed:
-    """The listening sockets that a restart asked for could not be bound."""
+class PrepareFailed:
+    """What a restart would start processes from can't be had: an address, or a program that can't be imported."""
 
     reason: str
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +236,7 @@ class PushAsked:
 class RestartAsked:
     """Somebody asked for new processes, with everything that the directory holds.
 
-    ``now``: the old ones don't wait for requests in hand.
+    ``now``: the old ones don't wait for requests in hand. ``force`` has content tried that failed before.
     """
 
     ticket: int
@@ -237,6 +244,7 @@ class RestartAsked:
     requester: str
     now: bool = False
     push_id: str = ""
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +256,21 @@ class RollbackAsked:
     reason: str
     requester: str
     push_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleAsked:
+    """Somebody asked for another number of workers of a program: for ``workers``, or for ``by`` more or less.
+
+    ``program`` is the name of a group; empty: the first.
+    """
+
+    ticket: int
+    program: str
+    workers: int | None
+    by: int
+    reason: str
+    requester: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +314,38 @@ class GateEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeAsked:
+    """Somebody asked that the code of the supervisor as it is now takes over."""
+
+    ticket: int
+    reason: str
+    requester: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The code that is to take over was tried: it can, or ``failure`` says why not."""
+
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeFailed:
+    """The supervisor could not be handed over, and is the same as before."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
-    """Somebody asked to end; ``now`` means without waiting for requests in hand."""
+    """Somebody asked to end; ``now`` means without waiting for requests in hand.
+
+    ``dump``: every worker writes down its stacks, and ends by itself as soon as there was time for that.
+    """
 
     requester: str
     now: bool
+    dump: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,15 +366,19 @@ Event = (
     | SpawnFailed
     | WorkerSaid
     | WorkerExited
-    | Bound
-    | BindFailed
+    | Prepared
+    | PrepareFailed
     | PushAsked
     | RestartAsked
     | RollbackAsked
+    | ScaleAsked
     | SteerAsked
     | Recalled
     | Measured
     | GateEnded
+    | UpgradeAsked
+    | Rehearsed
+    | UpgradeFailed
     | StopAsked
     | Elapsed
 )

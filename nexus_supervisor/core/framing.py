@@ -57,6 +57,11 @@ class FrameDecoder:
         return frames
 
     @property
+    def rest(self) -> bytes:
+        """Return the beginning of a frame that is held."""
+        return bytes(self._buffer)
+
+    @property
     def pending(self) -> int:
         """Return how many bytes of an incomplete frame are held."""
         return len(self._buffer)

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import directory_says, says, steering_says
-from nexus_supervisor.core.board import Board, slot_names
 from nexus_supervisor.core.content import Digest
-from nexus_supervisor.core.effects import Bind, Commit, Exit, Keep, Outcome, Record, Release
+from nexus_supervisor.core.effects import Commit, Exit, Keep, Outcome, Record, Release
 from nexus_supervisor.core.events import (
-    BindFailed,
-    Bound,
     CommitRecorded,
     GateEnded,
+    Prepared,
+    PrepareFailed,
     PushAsked,
     Recorded,
     RecordFailed,
@@ -29,6 +28,7 @@ from nexus_supervisor.core.rollout import Kind, Phase, Rollout, Step
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.answers import Answers
+    from nexus_supervisor.core.board import Board
     from nexus_supervisor.core.endings import Endings
     from nexus_supervisor.core.looking import Looking
     from nexus_supervisor.core.moving import Moving
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.trying import Trying
 
 __all__ = ["Journeys"]
+
+NO_SERIAL = 0
+"""What is prepared outside of a rollout has this serial."""
 
 RECORD_RETRY_SECONDS = 30.0
 """How long content that the journal could not take waits, unless somebody asks or something is revoked."""
@@ -98,7 +101,7 @@ class Journeys:
         What brings the same already goes on without a bake and without a pause.
         """
         board, running = self._board, self._board.rollout
-        if running is None or not running.steerable or candidate.digest in board.history.quarantined:
+        if running is None or not running.yields or candidate.digest in board.history.quarantined:
             self._revoke_next(candidate, now)
             return
         if _same(running, candidate):
@@ -110,8 +113,9 @@ class Journeys:
 
     @property
     def may_give_way(self) -> bool:
-        """Say whether nothing is on its way, or something that gives way to what is more urgent."""
-        return self._board.rollout is None or self._board.rollout.steerable
+        """Say whether nothing is on its way, or something that gives way to a revocation."""
+        running = self._board.rollout
+        return running is None or running.yields or running.is_dwelling
 
     def go_before(self, urgent: Rollout, why: str, now: float) -> None:
         """Start a rollout before whatever is pushed, which gives way; ``why`` says to what."""
@@ -124,8 +128,16 @@ class Journeys:
         self.go(urgent, now)
 
     def _revoke_next(self, candidate: Rollout, now: float) -> None:
-        """Offer a revocation where nothing gives way to it; what waited is judged again after it."""
-        waiting = self._board.waiting
+        """Offer a revocation where nothing gives way to it; what waited is judged again after it.
+
+        A restart of which one process at most has moved in each program, or that is paused, is gone back from, and
+        asked for again: a key must not stay in use for as long as somebody looks at new code.
+        """
+        running, waiting = self._board.rollout, self._board.waiting
+        if running is not None and running.is_dwelling:
+            riders, running.riders = running.riders, ()
+            running.fail("it gives way to a revocation, and begins again after it", blamed=False, aborted=True)
+            self.again(riders, now)
         if waiting is not None and waiting.digest != candidate.digest:
             self.again(self._displaced(now), now)
         self.offer(candidate, now)
@@ -152,7 +164,7 @@ class Journeys:
 
     def _released(self, candidate: Rollout) -> bool:
         """Say whether somebody has this content tried although it failed before; that is noted."""
-        asked = [one for one in candidate.riders if isinstance(one, PushAsked) and one.force]
+        asked = [one for one in candidate.riders if isinstance(one, PushAsked | RestartAsked) and one.force]
         if asked:
             self._board.history.release(candidate.digest)
             self._board.emit(Release(candidate.digest, asked[0].reason, asked[0].requester))
@@ -167,8 +179,11 @@ class Journeys:
             self._looking.ride_again([one for one in candidate.riders if isinstance(one, PushAsked)], now)
             candidate.riders = tuple(one for one in candidate.riders if isinstance(one, RestartAsked))
         problems = candidate.problems
+        command = "restart" if candidate.kind is Kind.RESTART else "push"
         refusal = (
-            directory_says.rejected(problems, candidate.gone) if problems else directory_says.refused_content(reason)
+            directory_says.rejected(problems, candidate.gone)
+            if problems
+            else directory_says.refused_content(reason, command)
         )
         self.refuse(candidate.riders, refusal, now)
 
@@ -191,17 +206,15 @@ class Journeys:
         board, committed = self._board, self._board.history.committed
         rollout.ride(())
         if rollout.kind is Kind.RESTART:
-            here, there = board.settings.daemon, rollout.settings.daemon
-            rollout.slots = tuple(slot_names(rollout.settings))
-            rollout.binds = (here.bind, here.port) != (there.bind, there.port)
+            rollout.slots, board.paused = board.slots(rollout.settings), False  # it brings what was paused, too
+            rollout.recorded = committed is None or committed.digest != rollout.digest
         self._serial += 1
         rollout.serial, rollout.began = self._serial, now
-        if board.paused and rollout.steerable and not rollout.automatic:
+        if board.paused and rollout.yields and not rollout.automatic:
             rollout.paused_since, board.paused = now, False
         board.rollout = rollout
-        if rollout.kind is Kind.RESTART and committed is not None and committed.digest == rollout.digest:
-            rollout.version, rollout.recorded, rollout.phase = committed.version, False, Phase.BINDING
-            self._bind(rollout)
+        if committed is not None and not rollout.recorded:
+            rollout.version, rollout.phase = committed.version, Phase.PREPARING
         else:
             rollout.version = board.history.number()
             board.emit(_record(rollout))
@@ -209,28 +222,20 @@ class Journeys:
         if rollout.paused_since is not None:
             board.announce(steering_says.still_paused(rollout))
 
-    def _bind(self, rollout: Rollout) -> None:
-        """Have new listening sockets bound, or go on where the old ones stay."""
-        if rollout.binds:
-            self._board.emit(Bind(rollout.digest))
-        else:
-            rollout.step(Step.BOUND)
-
     def note(  # noqa: C901 - one line for each event and where it counts
-        self, event: Recorded | CommitRecorded | RecordFailed | Bound | BindFailed | GateEnded
+        self, event: Recorded | CommitRecorded | RecordFailed | Prepared | PrepareFailed | GateEnded
     ) -> None:
         """Take one event about the running rollout; a late one is recognized by its version."""
         rollout = self._board.rollout
         if isinstance(event, RecordFailed):
             self._board.announce(says.journal_failed(event.version, event.reason))
-        if isinstance(event, BindFailed) and (rollout is None or rollout.phase is not Phase.BINDING):
-            self._board.ending = Exit(1, event.reason)
-        if rollout is None or (not isinstance(event, Bound | BindFailed) and event.version != rollout.version):
+        if isinstance(event, PrepareFailed) and event.serial == NO_SERIAL and self._board.ending is None:
+            self._board.ending = Exit(1, event.reason)  # what a start falls back to
+        if rollout is None or not _concerns(event, rollout):
             return
         match event:
             case Recorded() if rollout.phase is Phase.RECORDING:
                 rollout.step(Step.RECORDED)
-                self._bind(rollout)
             case CommitRecorded() if rollout.committing:
                 rollout.step(Step.COMMIT_RECORDED)
             case RecordFailed() if rollout.phase is Phase.RECORDING:
@@ -238,9 +243,10 @@ class Journeys:
                 rollout.fail(f"the journal could not be written: {event.reason}", blamed=False)
             case RecordFailed():
                 rollout.commit_failed(f"the journal could not be written: {event.reason}")
-            case Bound():
-                rollout.step(Step.BOUND)
-            case BindFailed() if rollout.phase is Phase.BINDING:
+            case Prepared():
+                rollout.step(Step.PREPARED)
+            case PrepareFailed() if rollout.phase is Phase.PREPARING:
+                rollout.refused = True
                 rollout.fail(event.reason, blamed=False)
             case GateEnded() if rollout.bake is not None:
                 rollout.bake.gate_ended("" if event.passed else event.reason or "it gave no reason")
@@ -299,8 +305,8 @@ class Journeys:
         waiting, self._board.waiting = self._board.waiting, None
         if waiting is None:
             return
-        slow = waiting.kind is Kind.PUSH and waiting.gone and waiting.plan(self._board.settings).bake_seconds
-        if slow and ended.kind is not Kind.REVOCATION:
+        bakes = waiting.kind in (Kind.PUSH, Kind.RESTART) and waiting.plan(self._board.settings).bake_seconds
+        if bakes and waiting.gone and ended.kind is not Kind.REVOCATION:
             self.again(waiting.riders, now)
         elif waiting.kind is Kind.RESTART or waiting.base == self._board.base:
             self.offer(waiting, now)
@@ -316,6 +322,14 @@ class Journeys:
         digests |= set(self._trying.holds)
         board.emit(Keep(tuple(sorted(digests))))
         board.untidy = False
+
+
+def _concerns(
+    event: Recorded | CommitRecorded | RecordFailed | Prepared | PrepareFailed | GateEnded, rollout: Rollout
+) -> bool:
+    if isinstance(event, Prepared | PrepareFailed):
+        return event.serial == rollout.serial
+    return event.version == rollout.version
 
 
 def _record(rollout: Rollout) -> Record:

@@ -153,6 +153,11 @@ class Looking:
         """Say whether a look is in flight."""
         return self._flight is not None
 
+    @property
+    def expected(self) -> bool:
+        """Say whether a verdict is to come soon: a look is in flight, or about to be."""
+        return self.busy or bool(self._waiting) or self._due is not None
+
     def forget(self) -> None:
         """Forget every request; the caller has answered them."""
         self._flight, self._waiting = None, []

@@ -43,13 +43,15 @@ __all__ = [
 class Start:
     """Tell a fresh process who it is: always the first message.
 
-    Descriptors beside it: the listening sockets, in the order of ``listeners`` (each ``host:port``), then the memfd of
-    the shared counters. ``public_key`` is the raw Ed25519 key (32 bytes) or None where signing is off. ``floor`` is the
-    highest version that this slot may have served: only a greater one, or exactly ``floor`` again, is accepted first.
-    ``hooks`` is the module of the application's hooks, or empty; ``threads`` how many requests a program that serves in
-    threads takes at a time. ``max_snapshot_seconds`` is that setting where the command line or the environment gives
-    it; None: each version's own. ``trial`` makes it the trial worker: it gets no descriptors and no traffic, and tries
-    in a child of its own each version that it is to stage.
+    Descriptors beside it: the listening sockets, in the order of ``listeners`` (each ``host:port`` or ``unix:PATH``),
+    then the memfd of the shared counters. ``public_key`` is the raw Ed25519 key (32 bytes), None where signing is off.
+    ``floor`` is the highest version that this slot may have served: only a greater one, or exactly ``floor`` again, is
+    accepted first. ``hooks`` is the module of the application's hooks, or empty; ``threads`` how many requests a
+    program that serves in threads takes at a time. ``max_snapshot_seconds`` is that setting where the command line or
+    the environment gives it; None: each version's own. ``trial`` makes it the trial worker: it gets no descriptors and
+    no traffic, and tries in a child of its own each version that it is to stage. ``limits`` are those of
+    ``agent/confine.py``. ``tls`` names the section with the certificates that listening sockets speak TLS with; empty:
+    they don't.
     """
 
     slot: str
@@ -71,6 +73,8 @@ class Start:
     threads: int
     max_snapshot_seconds: float | None
     trial: bool = False
+    tls: str = ""
+    limits: tuple[int, ...] = (0, 0, 0)
     pepper: bytes = field(repr=False, kw_only=True)
 
 
@@ -213,10 +217,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Say that nothing is in hand any more and that the process is about to exit."""
+    """Say that nothing is in hand any more and that the process is about to exit.
+
+    ``cut`` is how many requests or jobs were cut off at the deadline.
+    """
 
     slot: str
     incarnation: int
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +244,10 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class Erred:
-    """Say which exception was the first to leave a request of this version: its type and place, never its text."""
+    """Say which exception was the first to leave a request of this version, or ended the program.
+
+    That is its type and place, never its text, but for an error of ours, which is a sentence without secrets.
+    """
 
     slot: str
     incarnation: int

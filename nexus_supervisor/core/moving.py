@@ -14,20 +14,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import trial_says
-from nexus_supervisor.core.effects import Send, SendStage, Spawn
+from nexus_supervisor.core.effects import Prepare, Send, SendStage, Spawn
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.messages import Activate
 from nexus_supervisor.core.rollout import BEFORE_COMMIT, MOVING, Kind, Phase, Rollout, Step
 from nexus_supervisor.core.watching import Watching
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nexus_supervisor.core.board import Board
     from nexus_supervisor.core.meters import Meters
     from nexus_supervisor.core.roster import Process
+    from nexus_supervisor.core.settings import Share
     from nexus_supervisor.core.trying import Trying
     from nexus_supervisor.core.waves import Plan
 
 __all__ = ["Moving"]
+
+_PREPARE_GRACE_SECONDS = 5.0
+"""How much longer than the start of a process preparing may take: who prepares ends that by itself, and says why."""
 
 
 class Moving:
@@ -41,6 +47,8 @@ class Moving:
         """Send what the phase needs, and move on where everything has answered."""
         plan = rollout.plan(self._board.settings)
         self._end_pause(rollout, now)
+        if rollout.phase is Phase.PREPARING:
+            self._prepare(rollout, now)
         if rollout.phase is Phase.TRIAL:
             self._try(rollout, plan, now)
         if rollout.phase in MOVING:
@@ -64,6 +72,18 @@ class Moving:
         since = rollout.paused_since
         if since is not None and now >= since + limit and rollout.phase in BEFORE_COMMIT:
             rollout.fail(f"it was paused for longer than {limit:g} s", blamed=False, aborted=True)
+
+    def _prepare(self, rollout: Rollout, now: float) -> None:
+        """Have a restart prepared: nothing of what runs is touched before new code and new addresses are there."""
+        if rollout.kind is not Kind.RESTART:
+            rollout.step(Step.PREPARED)
+        elif rollout.prepared_by is None:
+            timeout = self._board.settings.supervisor.rollout.start_timeout_seconds
+            rollout.prepared_by = now + timeout + _PREPARE_GRACE_SECONDS
+            self._board.emit(Prepare(rollout.digest, rollout.serial))
+        elif now >= rollout.prepared_by:
+            rollout.refused = True
+            rollout.fail("the new code was not imported within start_timeout_seconds", blamed=False)
 
     def _try(self, rollout: Rollout, plan: Plan, now: float) -> None:
         """Have the version tried; a revocation waits no longer for a trial worker than a trial may take."""
@@ -104,8 +124,11 @@ class Moving:
         if plan.canary is None or rollout.phase not in (Phase.STAGING, Phase.CANARY):
             return
         count = plan.canary.of(max(1, len(self._board.roster.slots)))
-        if rollout.kind in (Kind.BOOT, Kind.RESTART):
-            rollout.canaries = rollout.slots[:count]
+        if rollout.kind is Kind.BOOT:
+            rollout.canaries = rollout.slots[:1]
+            return
+        if rollout.kind is Kind.RESTART:
+            rollout.canaries = _first_of_each_program(rollout.slots, plan.canary)
             return
         able = self._able(rollout)
         first = {one.slot for one in able} | set(rollout.slots)
@@ -124,7 +147,7 @@ class Moving:
     def _stage(self, rollout: Rollout, plan: Plan, now: float) -> None:
         """Stage those that move first; when they hold it ready, all others. What goes back ran before: all at once."""
         able = self._able(rollout)
-        first = [one for one in able if one.slot in rollout.canaries]
+        first = rollout.first_of(able)
         wait = (
             rollout.phase is Phase.STAGING
             and plan.canary is not None
@@ -143,16 +166,16 @@ class Moving:
             return False
         able = self._able(rollout)
         if rollout.kind is Kind.ROLLBACK:
-            able = [one for one in able if one.slot in rollout.canaries]
+            able = rollout.first_of(able)
         return all(_holds(one, rollout) for one in able)
 
     # --- activation ----------------------------------------------------------------------------------------------
 
     def _move_canaries(self, rollout: Rollout, plan: Plan, now: float) -> None:
-        first = [one for one in self._able(rollout) if one.slot in rollout.canaries]
+        first = rollout.first_of(self._able(rollout))
         self._activate([one for one in first if one.staged == rollout.version], now)
         replaced = [slot for slot in rollout.slots if slot in rollout.canaries]
-        self._replace(rollout, replaced, len(replaced), now)
+        self._start(rollout, self._replace(rollout, replaced, now)[1], now)
         if plan.canary is not None and not rollout.canaries:
             return
         if all(one.active == rollout.version for one in first) and self._is_ready(rollout, replaced):
@@ -171,15 +194,16 @@ class Moving:
             pauses = len(todo) > size and settings.wave_pause_seconds > 0
             rollout.next_at = now + settings.wave_pause_seconds if pauses else None
         if rollout.slots:
-            self._replace(rollout, list(rollout.slots), size, now)
+            self._replace_group(rollout, size, now, may=may)
         if self._all_active(rollout):
             rollout.step(Step.ALL_ACTIVE)
 
     def _group_size(self, rollout: Rollout, plan: Plan) -> int:
+        """Return how many may be on the way at a time; who promotes a restart doesn't ask for twice the memory."""
         slots = max(1, len(rollout.slots or self._board.roster.slots))
-        if rollout.promoted or plan.group is None:
+        if plan.group is None or (rollout.promoted and rollout.kind is not Kind.RESTART):
             return max(slots, len(self._board.roster.processes))
-        return 1 if rollout.singly else plan.group.of(slots)
+        return 1 if rollout.singly and not rollout.promoted else plan.group.of(slots)
 
     def _activate(self, processes: list[Process], now: float) -> None:
         deadline = now + self._board.settings.supervisor.rollout.activate_timeout_seconds
@@ -189,29 +213,49 @@ class Moving:
                 message = Activate(process.push, process.staged)
                 self._board.emit(Send(process.slot, process.incarnation, message))
 
-    def _replace(self, rollout: Rollout, slots: list[str], size: int, now: float) -> None:
-        """Start new processes, so many at a time; drain the old one where the new one serves."""
-        roster, starting = self._board.roster, 0
+    def _replace_group(self, rollout: Rollout, size: int, now: float, *, may: bool) -> None:
+        """Replace the next ones; where there is a pause between groups, it begins when a group serves."""
+        pause = self._board.settings.supervisor.rollout.wave_pause_seconds
+        starting, todo = self._replace(rollout, rollout.slots, now)
+        if rollout.grouped and not starting:
+            rollout.grouped = False
+            if todo and pause and not rollout.promoted:
+                rollout.next_at, may = now + pause, False
+        room = size - len(starting) if not pause or not starting else 0
+        if may and todo[:room]:
+            rollout.grouped, rollout.next_at = True, None
+            self._start(rollout, todo[:room], now)
+
+    def _replace(self, rollout: Rollout, slots: Sequence[str], now: float) -> tuple[list[str], list[str]]:
+        """Drain the old process where the new one serves; return the slots where it doesn't yet, and has to start."""
+        roster = self._board.roster
+        starting: list[str] = []
+        todo: list[str] = []
         for slot in slots:
             fresh = rollout.fresh(roster, slot)
-            if fresh is not None and fresh.life is Life.READY:
+            if fresh is None and slot in rollout.done:
+                self._board.drain([one for one in roster.of(slot) if one.live], now, hasty=rollout.hasty)
+            elif fresh is None:
+                todo.append(slot)
+            elif fresh.life is Life.READY:
                 old = [one for one in roster.of(slot) if one.live and one is not fresh]
                 self._board.drain(old, now, hasty=rollout.hasty)
-            elif fresh is not None:
-                starting += 1
-            elif starting < size:
-                starting += 1
-                self._start(rollout, slot, now)
+            else:
+                starting.append(slot)
+        return starting, todo
 
-    def _start(self, rollout: Rollout, slot: str, now: float) -> None:
-        roster = self._board.roster
-        row = roster.slots[slot].number if slot in roster.slots else rollout.slots.index(slot)
-        process = roster.add(slot, row, now, rollout.settings, rollout.serial)
+    def _start(self, rollout: Rollout, slots: Sequence[str], now: float) -> None:
+        """Start new processes; what goes back starts them from what ran before, code and all."""
+        roster, fresh = self._board.roster, rollout.kind is not Kind.ROLLBACK
         floor = self._board.history.version or 0
-        self._board.emit(Spawn(slot, row, process.incarnation, rollout.digest, floor, fresh=True))
+        for slot in slots:
+            row = roster.slots[slot].number if slot in roster.slots else rollout.slots.index(slot)
+            process = roster.add(slot, row, now, rollout.settings, rollout.serial)
+            spawn = Spawn(slot, row, process.incarnation, rollout.digest, floor, fresh=fresh, program=process.program)
+            self._board.emit(spawn)
 
     def _is_ready(self, rollout: Rollout, slots: list[str]) -> bool:
-        fresh = [rollout.fresh(self._board.roster, slot) for slot in slots]
+        fresh = [rollout.fresh(self._board.roster, slot) for slot in slots if slot not in rollout.done]
         return all(one is not None and one.life is Life.READY for one in fresh)
 
     def _all_active(self, rollout: Rollout) -> bool:
@@ -219,6 +263,14 @@ class Moving:
         roster, moving = self._board.roster, rollout.moving(self._board.roster)
         moved = all(one.active == rollout.version for one in moving) and bool(moving or rollout.slots)
         return moved and self._is_ready(rollout, list(rollout.slots)) and not roster.fenced()
+
+
+def _first_of_each_program(slots: Sequence[str], share: Share) -> tuple[str, ...]:
+    """Return the slots that are replaced first: so many of each program."""
+    programs: dict[str, list[str]] = {}
+    for slot in slots:
+        programs.setdefault(slot.rpartition("-")[0], []).append(slot)
+    return tuple(slot for own in programs.values() for slot in own[: share.of(len(own))])
 
 
 def _holds(process: Process, rollout: Rollout) -> bool:

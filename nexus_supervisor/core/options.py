@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from nexus_supervisor.core.rules import Flag, Number, Share, ShareOf, Text, Whole, Word
+from nexus_supervisor.core.programs import MAX_WORKERS, RESTARTS, ProgramSpec
+from nexus_supervisor.core.programs import STRATEGIES as RESTART_STRATEGIES
+from nexus_supervisor.core.rules import Addresses, Flag, Number, Share, ShareOf, Text, Whole, Word
 from nexus_supervisor.core.sections import SectionSpec, default_sections
 
 __all__ = [
@@ -20,25 +22,27 @@ __all__ = [
     "ExternalGateSettings",
     "GateSettings",
     "GuardSettings",
+    "IsolationSettings",
     "LimitSettings",
     "LivenessSettings",
+    "OutputSettings",
+    "RecycleSettings",
     "RestartSettings",
     "RolloutSettings",
     "ShutdownSettings",
     "SigningSettings",
     "SupervisorSettings",
+    "TlsSettings",
     "TrialSettings",
     "WatchSettings",
 ]
 
-MAX_WORKERS = 512
 _DAY_SECONDS = 86_400
 _HOUR_SECONDS = 3_600
 _KIB = 1 << 10
 _MIB = 1 << 20
 _GIB = 1 << 30
 
-_ADDRESS = Text('an address or host name without a port, or ""', r"[0-9A-Za-z.:%_-]{0,255}")
 _NAME = Text("1 to 64 letters, digits, ., _ and -, a letter or digit first", r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 _PROGRAM = Text('the name of a worker program, or "module:attribute"', r"[\w.-]{1,128}(:\w[\w.]{0,127})?")
 _APP = Text('"module:attribute", or ""', r"(\w[\w.]{0,255}:\w[\w.]{0,255})?")
@@ -49,6 +53,9 @@ STRATEGIES = ("canary", "rolling", "all_at_once")
 
 _COMMAND = Text('a command and its arguments, quoted as for a shell, or ""', r"[^\x00-\x1f\x7f]{0,4096}")
 _URL = Text('an http:// or https:// address, or ""', r"(https?://[^\x00-\x20\x7f]{1,2048})?")
+_SECTION = Text('the name of a section, or ""', r"([a-z][a-z0-9_]{0,63})?")
+_USER = Text('the name or number of a user or group, or ""', r"([a-z_][a-z0-9_-]{0,31}|\d{1,10})?")
+_LOG_FILE = Text('a path, relative to DIR or absolute, or "" for stderr', r"[^\x00-\x1f\x7f]{0,4096}")
 _REFERENCE = Text("a reference (env:NAME, file:PATH) or a token", r"[^\x00-\x1f\x7f]{1,4096}", secret=True)
 _ONE = Share(1)
 _HALF = Share(50, percent=True)
@@ -73,18 +80,29 @@ class SigningSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Say whether listening sockets speak TLS, and with which certificates."""
+
+    section: Annotated[str, _SECTION, 'the live section that holds the certificates; "": no TLS'] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSettings:
     """Hold ``[daemon]``: what the daemon is to the outside, and the application's own keys."""
 
-    bind: Annotated[str, _ADDRESS, 'the address to listen on; "": none, the program accepts no connections'] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, Whole(0, 65_535), "the port to listen on; 0: any that is free"] = 8080
+    bind: Annotated[
+        tuple[str, ...],
+        Addresses(),
+        'the address to listen on, or a list of them; "": none, the program accepts no connections',
+    ] = ("127.0.0.1",)
+    port: Annotated[int, Whole(0, 65_535), "the port of addresses that name none; 0: any that is free"] = 8080
     admin_token: Annotated[str | None, _REFERENCE, "the Bearer token of GET /metrics; none: no metrics"] = field(
         default=None, repr=False
     )
     log_level: Annotated[str, Word(("debug", "info", "warning", "error")), "the least level that is logged"] = "info"
     log_format: Annotated[str, Word(("text", "json")), "one line of text, or one JSON object a line"] = "text"
+    log_file: Annotated[str, _LOG_FILE, 'the file that the log is appended to; "": stderr'] = ""
+    tls: TlsSettings = field(default_factory=TlsSettings)
     shutdown: ShutdownSettings = field(default_factory=ShutdownSettings)
     signing: SigningSettings = field(default_factory=SigningSettings)
     application: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -186,6 +204,8 @@ class GuardSettings:
 class RestartSettings:
     """Say how often a worker that dies is started again."""
 
+    type: Annotated[str, Word(RESTARTS), "which ends of a worker have it started again"] = "permanent"
+    strategy: Annotated[str, Word(RESTART_STRATEGIES), "who is replaced with a worker that died"] = "one_for_one"
     max_restarts: Annotated[int, Whole(0, 10_000), "more deaths than this within period_seconds fail the slot"] = 5
     period_seconds: Annotated[float, Number(0.1, _DAY_SECONDS), "the time that max_restarts counts in"] = 10.0
     backoff_seconds: Annotated[float, Number(0, _HOUR_SECONDS), "the first pause before a restart; it doubles"] = 0.1
@@ -198,6 +218,43 @@ class LivenessSettings:
     timeout_seconds: Annotated[float, Number(0, _HOUR_SECONDS), "silence of a serving loop; 0: any silence is fine"] = (
         10.0
     )
+    max_request_seconds: Annotated[
+        float, Number(0, _DAY_SECONDS), "a request in hand for longer means that the worker hangs; 0: any time"
+    ] = 0.0
+    dump_seconds: Annotated[float, Number(0, _HOUR_SECONDS), "time to write down its stacks; 0: none"] = 1.0
+    term_seconds: Annotated[float, Number(0, _HOUR_SECONDS), "time to end by itself before it is killed"] = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecycleSettings:
+    """Say when a healthy worker is replaced by a fresh one."""
+
+    max_age_seconds: Annotated[float, Number(0, 366 * _DAY_SECONDS), "age of a worker; 0: any"] = 0.0
+    max_requests: Annotated[int, Whole(0, 1_000_000_000), "requests that a worker begins; 0: any number"] = 0
+    max_rss_mb: Annotated[float, Number(0, 1_000_000), "memory of a worker; 0: any"] = 0.0
+    jitter: Annotated[float, Number(0, 1), "part of a bound by which it varies from worker to worker"] = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """Say what becomes of the lines that workers write to stdout and stderr."""
+
+    capture: Annotated[bool, Flag(), "read them, and log each with slot and pid; false: workers inherit ours"] = True
+    max_line_bytes: Annotated[int, Whole(80, _MIB), "a longer line is cut there"] = 8 * _KIB
+    max_lines_per_second: Annotated[int, Whole(1, 1_000_000), "lines of one worker; more are dropped"] = 1_000
+    kept_lines: Annotated[int, Whole(0, 1_000_000), "newest lines of each slot that `logs` can show"] = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationSettings:
+    """Say what workers may do less than the supervisor. A bound of 0 is that of the supervisor."""
+
+    user: Annotated[str, _USER, 'the user that compiler and workers run as; "": that of the supervisor'] = ""
+    group: Annotated[str, _USER, 'the group that they run as; "": the user\'s'] = ""
+    no_new_privs: Annotated[bool, Flag(), "what they exec gains no rights (PR_SET_NO_NEW_PRIVS)"] = True
+    max_open_files: Annotated[int, Whole(0, 10_000_000), "open files of a worker (RLIMIT_NOFILE)"] = 0
+    max_memory_mb: Annotated[int, Whole(0, 100_000_000), "data of a worker (RLIMIT_DATA)"] = 0
+    max_processes: Annotated[int, Whole(0, 10_000_000), "processes of their user (RLIMIT_NPROC)"] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +286,9 @@ class LimitSettings:
     max_notices: Annotated[int, Whole(10, 10_000_000), "notices kept for who asks later"] = 10_000
     max_clients: Annotated[int, Whole(1, 10_000), "connections to the control socket"] = 64
     client_idle_seconds: Annotated[float, Number(0.1, _HOUR_SECONDS), "a connection without a request"] = 10.0
+    upgrade_timeout_seconds: Annotated[
+        float, Number(1, _HOUR_SECONDS), "an upgrade in place waits so long for what is under way, and tries so long"
+    ] = 60.0
     counter_rows: Annotated[int, Whole(64, 10_000_000), "entries that can be counted, over the daemon's life"] = 131_072
 
 
@@ -237,7 +297,7 @@ class SupervisorSettings:
     """Hold ``[supervisor]``: how nexus-supervisor itself works."""
 
     name: Annotated[str, _NAME, "the audience of manifests: who they are for"] = "nexus"
-    program: Annotated[str, _PROGRAM, "the worker program"] = "gateway"
+    program: Annotated[str, _PROGRAM, "the worker program; [[supervisor.program]] declares several"] = "gateway"
     app: Annotated[str, _APP, "the application that the program serves"] = ""
     workers: Annotated[int, Whole(1, MAX_WORKERS), "how many workers; default: one for each processor"] = 1
     threads: Annotated[int, Whole(1, 1_000), "requests that one worker of a WSGI application serves at a time"] = 10
@@ -245,11 +305,19 @@ class SupervisorSettings:
     on_restart_required: Annotated[
         str, Word(("split", "hold")), "beside a change that needs a restart, live ones go on, or all wait"
     ] = "split"
+    min_ready: Annotated[
+        Share, ShareOf(MAX_WORKERS), "so many workers of a program stay ready while others are recycled"
+    ] = _ONE
+    preload: Annotated[bool, Flag(), "fork workers from a process that has imported the program"] = True
     watch: WatchSettings = field(default_factory=WatchSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     external_gate: ExternalGateSettings = field(default_factory=ExternalGateSettings)
     guards: GuardSettings = field(default_factory=GuardSettings)
     restart: RestartSettings = field(default_factory=RestartSettings)
     liveness: LivenessSettings = field(default_factory=LivenessSettings)
+    recycle: RecycleSettings = field(default_factory=RecycleSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+    isolation: IsolationSettings = field(default_factory=IsolationSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     sections: tuple[SectionSpec, ...] = default_sections("gateway")
+    declared: tuple[ProgramSpec, ...] = ()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from nexus_supervisor.core.handover import HandedProbation
+
 if TYPE_CHECKING:
     from nexus_supervisor.core.content import Version
     from nexus_supervisor.core.roster import Process
@@ -50,6 +52,16 @@ class Probation:
     def returned(self, now: float) -> None:
         """Note that a committed version is rolled back by itself."""
         self._returned_at = now
+
+    def handed(self) -> HandedProbation:
+        """Return what is known, for whoever goes on."""
+        deaths = {slot: tuple(times) for slot, times in self._deaths.items()}
+        return HandedProbation(self._version, self._since, deaths, self._returned_at)
+
+    def resume(self, handed: HandedProbation) -> None:
+        """Go on where another one was."""
+        self._version, self._since, self._returned_at = handed.version, handed.since, handed.returned_at
+        self._deaths = {slot: deque(times, maxlen=_LOOP_DEATHS) for slot, times in handed.deaths.items()}
 
     def died(self, process: Process, status: str, now: float, settings: RolloutSettings) -> str:
         """Note a death that nobody wanted; return why that condemns the version, or ""."""

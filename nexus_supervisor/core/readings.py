@@ -19,6 +19,10 @@ class Reading:
     ``latency.py``) count what began on ``version``, since that became active. ``lag_seconds`` is the greatest delay of
     the serving loop since then, ``beat`` when that loop last turned (monotonic seconds; None for a program that doesn't
     say). ``total`` counts all requests begun since the start of the process.
+
+    ``alive`` is when the program last said that it is alive, whatever it promises about its turns; None where it
+    doesn't say, or says nothing meanwhile because it works. ``waiting_since`` is when the oldest request in hand began
+    whose answer hasn't begun yet; None where there is none. ``stopped``: the process is stopped, as by SIGSTOP.
     """
 
     version: int = 0
@@ -29,3 +33,6 @@ class Reading:
     beat: float | None = None
     rss_bytes: int = 0
     total: int = 0
+    alive: float | None = None
+    waiting_since: float | None = None
+    stopped: bool = False

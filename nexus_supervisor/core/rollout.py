@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.core.bake import Bake
 from nexus_supervisor.core.content import Digest, Version
-from nexus_supervisor.core.events import PushAsked, RestartAsked
+from nexus_supervisor.core.events import PushAsked, RestartAsked, RollbackAsked
 from nexus_supervisor.core.notices import Facts
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.requests import Rider
@@ -37,7 +37,7 @@ class Phase(StrEnum):
     """How far it is. The last three are ends."""
 
     RECORDING = "recording"
-    BINDING = "binding"
+    PREPARING = "preparing"
     TRIAL = "trial"
     STAGING = "staging"
     CANARY = "canary"
@@ -53,10 +53,11 @@ class Step(StrEnum):
     """What moves it on."""
 
     RECORDED = "recorded"
-    BOUND = "bound"
+    PREPARED = "prepared"
     TRIED = "tried"
     ALL_STAGED = "all_staged"
     CANARY_ACTIVE = "canary_active"
+    CANARY_GONE = "canary_gone"
     BAKED = "baked"
     ALL_ACTIVE = "all_active"
     COMMIT_RECORDED = "commit_recorded"
@@ -65,16 +66,17 @@ class Step(StrEnum):
 
 
 TABLE: Mapping[tuple[Phase, Step], Phase] = {
-    (Phase.RECORDING, Step.RECORDED): Phase.BINDING,
+    (Phase.RECORDING, Step.RECORDED): Phase.PREPARING,
     (Phase.RECORDING, Step.FAILED): Phase.REJECTED,
-    (Phase.BINDING, Step.BOUND): Phase.TRIAL,
-    (Phase.BINDING, Step.FAILED): Phase.REJECTED,
+    (Phase.PREPARING, Step.PREPARED): Phase.TRIAL,
+    (Phase.PREPARING, Step.FAILED): Phase.REJECTED,
     (Phase.TRIAL, Step.TRIED): Phase.STAGING,
     (Phase.TRIAL, Step.FAILED): Phase.REJECTED,
     (Phase.STAGING, Step.ALL_STAGED): Phase.CANARY,
     (Phase.STAGING, Step.FAILED): Phase.REJECTED,
     (Phase.CANARY, Step.CANARY_ACTIVE): Phase.BAKE,
     (Phase.CANARY, Step.FAILED): Phase.ROLLED_BACK,
+    (Phase.BAKE, Step.CANARY_GONE): Phase.CANARY,
     (Phase.BAKE, Step.BAKED): Phase.WAVE,
     (Phase.BAKE, Step.FAILED): Phase.ROLLED_BACK,
     (Phase.WAVE, Step.ALL_ACTIVE): Phase.COMMITTING,
@@ -91,8 +93,11 @@ MOVING = frozenset({Phase.STAGING, Phase.CANARY, Phase.BAKE, Phase.WAVE})
 BEFORE_COMMIT = frozenset(Phase) - ENDS - {Phase.COMMITTING}
 """The phases in which it can still be left."""
 
-STEERABLE = frozenset({Kind.PUSH, Kind.RETURN})
-"""The kinds that can be paused, promoted and superseded."""
+YIELDING = frozenset({Kind.PUSH, Kind.RETURN})
+"""The kinds that can be left as they are for something more urgent: who has moved to them moves on from there."""
+
+STEERABLE = YIELDING | {Kind.RESTART}
+"""The kinds that can be paused, promoted and aborted."""
 
 
 def advance(phase: Phase, step: Step) -> Phase:
@@ -110,8 +115,11 @@ class Rollout:
     that it revokes, ``problems`` those of a directory of which only the revocations go. ``wanted`` is what the
     directory held. ``riders`` are the requests that its end answers. ``automatic``: nobody asked for it.
     ``alone_until`` is when it ends because there is no process that could take it, ``tried_by`` when it ends because
-    there is no trial worker. ``next_at`` is when the next group may move. ``first_error`` is the first exception that
-    left a request of it where it is watched.
+    there is no trial worker, ``prepared_by`` when it ends because nothing says whether it is prepared. ``done`` are
+    the slots whose new process has ended already, as its program's restart type wants it. ``next_at`` is
+    when the next group may move, ``grouped`` says that one is on its way. ``first_error`` is the first exception that
+    came out of a process which has it first, or was started for it. ``refused``: what it would start processes from
+    can't be had.
     """
 
     kind: Kind
@@ -119,7 +127,6 @@ class Rollout:
     settings: Settings
     base: Digest | None = None
     slots: tuple[str, ...] = ()
-    binds: bool = False
     reason: str = ""
     requester: str = ""
     rollback_of: Version | None = None
@@ -140,15 +147,19 @@ class Rollout:
     singly: bool = False
     paused_since: float | None = None
     next_at: float | None = None
+    grouped: bool = False
     strikes: int = 0
     failure: str = ""
     first_error: str = ""
     blamed: bool = True
     aborted: bool = False
+    refused: bool = False
     numbers: Facts = field(default_factory=dict)
     began: float = 0.0
     alone_until: float | None = None
     tried_by: float | None = None
+    prepared_by: float | None = None
+    done: frozenset[str] = frozenset()
 
     @property
     def hasty(self) -> bool:
@@ -158,7 +169,7 @@ class Rollout:
     @property
     def short(self) -> bool:
         """Say whether the bake is left out: somebody asked for that, or it goes by itself and is urgent."""
-        return self.automatic or any(isinstance(rider, PushAsked) and rider.now for rider in self.riders)
+        return self.automatic or any(not isinstance(rider, RollbackAsked) and rider.now for rider in self.riders)
 
     @property
     def strategy(self) -> str:
@@ -173,8 +184,26 @@ class Rollout:
 
     @property
     def steerable(self) -> bool:
-        """Say whether it can be paused, promoted, or left for something that is more urgent."""
+        """Say whether it can be paused, promoted and aborted."""
         return self.kind in STEERABLE and self.phase in BEFORE_COMMIT
+
+    @property
+    def yields(self) -> bool:
+        """Say whether it can be left as it is for something that is more urgent."""
+        return self.kind in YIELDING and self.phase in BEFORE_COMMIT
+
+    @property
+    def is_dwelling(self) -> bool:
+        """Say whether it is a restart that waits: for new code, for the first ones of it, or for somebody."""
+        waits = self.phase is not Phase.WAVE or self.paused_since is not None
+        return self.kind is Kind.RESTART and self.phase in BEFORE_COMMIT and waits
+
+    @property
+    def title(self) -> str:
+        """Return what it is called where a sentence begins with it."""
+        if self.recorded:
+            return f"Version {self.version}"
+        return "The restart" if self.kind is Kind.RESTART else "The way back from a restart"
 
     def plan(self, running: Settings) -> Plan:
         """Return how it moves, by the settings that run."""
@@ -211,7 +240,7 @@ class Rollout:
             self.failure = reason
             self.step(Step.COMMIT_FAILED)
 
-    def strike(self, process: Process, reason: str, *, loops: bool = False) -> None:
+    def strike(self, process: Process, reason: str, *, loops: bool = False, blamed: bool = True) -> None:
         """Note that a process was lost on the way to this version.
 
         One that moves first, or has moved, condemns what is pushed, and so does one that was started for it and never
@@ -224,15 +253,26 @@ class Rollout:
             return
         unready = self.started(process) and process.ready_since is None and self.kind is not Kind.ROLLBACK
         if unready or self._condemns(process):
-            self.fail(reason)
+            self.fail(f"{reason}{self.error}", blamed=blamed)
         elif self.phase is not Phase.BAKE:
             self.strikes += 1
             if self.strikes >= STRIKES:
-                self.fail(reason)
+                self.fail(reason, blamed=blamed)
 
     def _condemns(self, process: Process) -> bool:
-        """Say whether the loss of this process is the fault of what is pushed."""
-        return self.kind in STEERABLE and (process.slot in self.canaries or process.active == self.version)
+        """Say whether the loss of this process is the fault of what is pushed, or of the new code."""
+        if self.kind is Kind.RESTART:
+            return self.started(process)
+        return self.kind in YIELDING and (process.slot in self.canaries or process.active == self.version)
+
+    def is_watched(self, process: Process) -> bool:
+        """Say whether what comes out of a process speaks of this rollout."""
+        return self.started(process) or (self.kind is not Kind.RESTART and process.slot in self.canaries)
+
+    @property
+    def error(self) -> str:
+        """Return the first exception as the end of a sentence, empty where there is none."""
+        return f"; the first exception was {self.first_error}" if self.first_error else ""
 
     def moving(self, roster: Roster) -> list[Process]:
         """Return the processes that are moved in place: all that were ever told a version and are not replaced.
@@ -247,6 +287,20 @@ class Rollout:
             if process.told is not None and not self.started(process) and process.slot not in self.slots
         ]
 
+    def leaders(self, roster: Roster) -> list[Process]:
+        """Return the processes that moved first: in place, or the new ones of their slots."""
+        moved = self.first_of(self.moving(roster))
+        fresh = (self.fresh(roster, slot) for slot in self.canaries if slot in self.slots)
+        return [*moved, *(one for one in fresh if one is not None)]
+
+    def first_of(self, processes: list[Process]) -> list[Process]:
+        """Return those of these that move first, one of each slot: where one leaves, the one that stays."""
+        chosen: dict[str, Process] = {}
+        for one in sorted(processes, key=lambda one: (one.told != self.version, one.leaving)):
+            if one.slot in self.canaries:
+                chosen.setdefault(one.slot, one)
+        return list(chosen.values())
+
     def fresh(self, roster: Roster, slot: str) -> Process | None:
         """Return the process that was started in this slot for this version."""
         return next((one for one in roster.of(slot) if one.live and self.started(one)), None)
@@ -254,6 +308,7 @@ class Rollout:
     def deadline(self, running: Settings) -> float | None:
         """Return when it has to be looked at if nothing else happens."""
         times = [self.alone_until, self.tried_by if self.phase is Phase.TRIAL else None]
+        times.append(self.prepared_by if self.phase is Phase.PREPARING else None)
         if self.phase is Phase.BAKE and self.bake is not None:
             times.append(self.bake.deadline(paused=self.paused_since is not None))
         if self.phase is Phase.WAVE and self.paused_since is None:

@@ -19,6 +19,9 @@ from typing import Any, Protocol
 from nexus_supervisor.core.spelling import suggestion
 
 __all__ = [
+    "ADDRESS",
+    "MAX_ADDRESSES",
+    "Addresses",
     "Flag",
     "Number",
     "Rule",
@@ -28,6 +31,7 @@ __all__ = [
     "Unfit",
     "Whole",
     "Word",
+    "addresses",
     "did_you_mean",
     "found",
 ]
@@ -228,6 +232,61 @@ class ShareOf:
     def plain(self, text: str) -> int | str:
         """Return a percentage as it is, and decimal digits as a number."""
         return text if text.endswith("%") else Whole(1, self.high).plain(text)
+
+
+ADDRESS = r"unix:[^\x00-\x1f\x7f]{1,100}|fd://[0-9A-Za-z._-]{1,64}|\[[0-9A-Za-z:.%_-]{2,64}\](:\d{1,5})?|[0-9A-Za-z.:%_-]{1,255}"
+"""The shape of one address; ``\\d`` is ASCII."""
+
+MAX_ADDRESSES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Take one address to listen on or a list of them; the settings hold a tuple, empty where there is none.
+
+    Each is ``HOST`` or ``HOST:PORT``, ``[IPv6]:PORT``, ``unix:PATH`` (relative to DIR or absolute), or ``fd://N`` and
+    ``fd://NAME`` for a socket that was inherited.
+    """
+
+    expected: str = field(
+        default='an address such as "127.0.0.1", "[::1]:8080", "unix:web.sock" or "fd://web", a list of them, or ""',
+        init=False,
+    )
+
+    def take(self, value: Any) -> tuple[str, ...]:
+        """Return the addresses."""
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+            raise _wrong_type(self.expected, value)
+        held = tuple(item for item in items if item)
+        if len(held) > MAX_ADDRESSES or len(set(held)) != len(held):
+            message = f"expected at most {MAX_ADDRESSES} addresses, each once, found {len(held)}"
+            raise Unfit(code="range", message=message)
+        for item in held:
+            port = item.rpartition(":")[2] if item.count(":") == 1 or item.startswith("[") else "0"
+            if not re.fullmatch(ADDRESS, item, re.ASCII) or (port.isdecimal() and int(port) > _MAX_PORT):
+                raise _out_of_range(self.expected, item)
+        return held
+
+    def plain(self, text: str) -> str | list[str]:
+        """Return what is separated by commas."""
+        return [part.strip() for part in text.split(",")] if "," in text else text
+
+
+_MAX_PORT = 65_535
+
+
+def addresses(hosts: tuple[str, ...], port: int) -> tuple[str, ...]:
+    """Return addresses with the port that goes for those which name none."""
+    return tuple(_with_port(host, port) for host in hosts)
+
+
+def _with_port(host: str, port: int) -> str:
+    if host.startswith(("unix:", "fd://")) or (host.startswith("[") and not host.endswith("]")):
+        return host
+    if host.startswith("[") or host.count(":") == 0:
+        return f"{host}:{port}"
+    return host if host.count(":") == 1 else f"[{host}]:{port}"
 
 
 def found(value: Any, *, secret: bool = False) -> str:

@@ -37,9 +37,23 @@ _MAX_SPANS = 64
 
 
 class Sample:
-    """Gather evidence about canaries on one version; ``before`` is what was known of them when it began."""
+    """Gather evidence about canaries on one version; ``before`` is what was known of them when it began.
 
-    def __init__(self, canaries: Collection[Key], version: int, before: Evidence, now: float) -> None:
+    Where they are new processes, their latencies count after ``warm_seconds``, and their memory has grown where they
+    have more than ``usual_bytes``, which is what others have.
+    """
+
+    def __init__(
+        self,
+        canaries: Collection[Key],
+        version: int,
+        before: Evidence,
+        now: float,
+        *,
+        usual_bytes: int = 0,
+        warm_seconds: float = 0.0,
+    ) -> None:
+        self._usual_bytes, self._warm_at = usual_bytes, now + warm_seconds
         self.before, self.began = before, now
         self._canaries, self._version = frozenset(canaries), version
         self._read_at: float | None = None
@@ -87,7 +101,7 @@ class Sample:
 
     def control(self, controls: Collection[Key]) -> Evidence:
         """Return what the others did at the same time; the growth of a lone canary before, where there are none."""
-        read = [key for key in controls if key in self._newest and self._newest[key].version != self._version]
+        read = [key for key in controls if key in self._newest and key not in self._canaries]
         gains = [_gained(self._first[key], self._newest[key]) for key in read]
         patience = [self._patience(key) for key in read]
         lags = sorted(max(gain.lag_seconds, self._silences[key][0]) for key, gain in zip(read, gains, strict=True))
@@ -111,6 +125,8 @@ class Sample:
 
     def _growth(self, key: Key) -> int:
         first, newest = self._first[key].rss_bytes, self._newest[key].rss_bytes
+        if key in self._canaries:
+            first = max(first, self._usual_bytes)
         return newest - first if first and newest else 0
 
     def _patience(self, key: Key) -> tuple[int, int]:
@@ -130,7 +146,7 @@ class Sample:
         """Keep what was counted since the reading before, where that is something."""
         counted = latency.total(one.latencies for one in self._of_canaries().values())
         span, self._spanned = latency.less(counted, self._spanned), counted
-        if any(span):
+        if any(span) and self._read_at is not None and self._read_at >= self._warm_at:
             self._spans.append(span)
         if len(self._spans) > _MAX_SPANS:
             self._spans = _paired(self._spans)

@@ -31,7 +31,7 @@ MOST_NAMED = 50
 
 def started(rollout: Rollout) -> Notice:
     """Tell that a version is on its way."""
-    text = f"Version {rollout.version} is on its way ({rollout.kind.value}{_because(rollout)})."
+    text = f"{rollout.title} is on its way ({rollout.kind.value}{_because(rollout)})."
     return Notice("rollout_started", "info", text, {**_journey(rollout, rollout.reason), "kind": rollout.kind.value})
 
 
@@ -62,17 +62,20 @@ def progress(rollout: Rollout, moved: int, total: int) -> Notice | None:
         Phase.BAKE: f"is watched in {listed(rollout.canaries)}",
         Phase.WAVE: f"is live in {moved} of {counted(total, 'worker', 'workers')}",
     }
+    if rollout.kind is Kind.RESTART:
+        words[Phase.CANARY] = f"replaces {listed(rollout.canaries)} first"
+        words[Phase.WAVE] = f"has replaced {moved} of {counted(total, 'worker', 'workers')}"
     if rollout.phase not in words:
         return None
     phase = "rolling_back" if rollout.kind is Kind.ROLLBACK else rollout.phase.value
     fields: Facts = {"version": rollout.version, "phase": phase, "moved": moved, "total": total}
     fields |= {"canary": rollout.canaries}
-    return Notice("rollout_phase", "debug", f"Version {rollout.version} {words[rollout.phase]}.", fields)
+    return Notice("rollout_phase", "debug", f"{rollout.title} {words[rollout.phase]}.", fields)
 
 
 def inconclusive(rollout: Rollout, reason: str) -> Notice:
     """Tell that a version goes on although nobody could say whether it is healthy."""
-    text = f"Version {rollout.version} is inconclusive ({reason}); it goes on, one worker at a time."
+    text = f"{rollout.title} is inconclusive ({reason}); it goes on, one worker at a time."
     fields: Facts = {"version": rollout.version, "phase": "bake", "inconclusive": reason, **rollout.numbers}
     return Notice("rollout_phase", "warning", text, fields)
 
@@ -105,7 +108,7 @@ _ABORTED = "was aborted"
 def verdict(rollout: Rollout) -> str:
     """Say why a version failed, to be kept beside its content."""
     if not rollout.recorded:
-        return f"the restart failed: {rollout.failure}"
+        return f"the restart {_ABORTED if rollout.aborted else 'failed'}: {rollout.failure}"
     what = _ROLLED_BACK if rollout.phase is Phase.ROLLED_BACK else "was refused"
     what = _ABORTED if rollout.aborted else what
     return f"version {rollout.version} {what}: {rollout.failure}"
@@ -119,7 +122,9 @@ def failed(rollout: Rollout) -> Notice:
         what = "is aborted; going back" if moved else "is aborted; what runs goes on"
     text = f"Version {rollout.version} {what}: {rollout.failure}."
     if not rollout.recorded:
-        text = f"The restart failed; the old workers go on: {rollout.failure}."
+        what = "is aborted" if rollout.aborted else "failed"
+        follows = "workers with the code from before take their places" if moved else "the old workers go on"
+        text = f"{rollout.title} {what}; {follows}: {rollout.failure}."
     fields = {**_journey(rollout, rollout.failure), "strikes": rollout.strikes, **rollout.numbers}
     return Notice("rollout_failed", "warning" if rollout.aborted else "error", text, fields)
 
@@ -169,6 +174,8 @@ def outcome(rollout: Rollout, live: Outcome) -> Outcome:
     """Answer those who waited for a version that is committed; ``live`` says what runs now."""
     if rollout.kind is Kind.ROLLBACK:
         text = f"{_begun(rollout.reason)}. Version {rollout.version} holds what ran before."
+        if not rollout.recorded:
+            text = f"{_begun(rollout.reason)}. The workers run the code from before."
         numbers = rollout.numbers
         return Outcome(4, "ROLLED_BACK", text, version=rollout.version, workers=live.workers, numbers=numbers)
     if rollout.kind is Kind.RETURN and live.exit_code in (0, 8):
@@ -198,15 +205,16 @@ def failure(rollout: Rollout) -> Outcome:
     if rollout.kind is Kind.ROLLBACK:
         text = f"{_begun(rollout.reason)}. Workers that had moved are replaced, since {rollout.failure}."
         return Outcome(4, "ROLLED_BACK", text)
-    rolled_back = rollout.kind is Kind.RESTART or rollout.phase is Phase.ROLLED_BACK or rollout.aborted
+    rolled_back = rollout.phase is Phase.ROLLED_BACK or rollout.aborted
     code, word = (4, "ROLLED_BACK") if rolled_back else (3, "REJECTED")
     what = "was activated and failed" if rollout.phase is Phase.ROLLED_BACK else "was refused"
-    what = "failed" if rollout.kind is Kind.RESTART else what
     what = "was aborted" if rollout.aborted else what
     text = f"Version {rollout.version} {what}, and what ran before goes on: {rollout.failure}."
     if not rollout.recorded:
-        text = f"The restart failed and the old workers go on: {rollout.failure}. The log says more."
-    code = code if rollout.blamed or rollout.aborted else 1
+        text = f"{_begun(verdict(rollout))}. The old workers go on."
+    if rollout.refused:
+        text = f"The restart was refused and nothing was touched: {rollout.failure}."
+    code = code if rollout.blamed or rollout.aborted or rollout.refused else 1
     return Outcome(code, word, text, rollout.problems, numbers=rollout.numbers)
 
 
@@ -252,6 +260,9 @@ def effect_failed(reason: str) -> Notice:
     return Notice("effect_failed", "error", text, {"reason": reason})
 
 
-def daemon_stopped(code: int) -> Notice:
-    """Tell that it is over."""
+def daemon_stopped(code: int, reason: str = "") -> Notice:
+    """Tell that it is over, and why where that is no good end."""
+    if code:
+        text = f"Every worker is gone; the supervisor ends with {code}: {reason}."
+        return Notice("daemon_stopped", "error", text, {"exit_code": code, "reason": reason})
     return Notice("daemon_stopped", "info", "Every worker is gone; the supervisor ends.", {"exit_code": code})

@@ -14,20 +14,32 @@ from typing import Any, Literal, NamedTuple
 
 from nexus_supervisor.core.freezing import frozen
 from nexus_supervisor.core.options import (
-    MAX_WORKERS,
     DaemonSettings,
     ExternalGateSettings,
     GateSettings,
     GuardSettings,
+    IsolationSettings,
     LimitSettings,
     LivenessSettings,
+    OutputSettings,
+    RecycleSettings,
     RestartSettings,
     RolloutSettings,
     ShutdownSettings,
     SigningSettings,
     SupervisorSettings,
+    TlsSettings,
     TrialSettings,
     WatchSettings,
+)
+from nexus_supervisor.core.programs import (
+    MAX_WORKERS,
+    Program,
+    ProgramSpec,
+    declares_programs,
+    programs_of,
+    read_programs,
+    shared_addresses,
 )
 from nexus_supervisor.core.rules import Rule, Share, Unfit
 from nexus_supervisor.core.sections import SectionSpec, default_sections, read_sections
@@ -42,11 +54,16 @@ __all__ = [
     "ExternalGateSettings",
     "GateSettings",
     "GuardSettings",
+    "IsolationSettings",
     "LimitSettings",
     "LivenessSettings",
     "Mistake",
     "Needs",
+    "OutputSettings",
     "Parsed",
+    "Program",
+    "ProgramSpec",
+    "RecycleSettings",
     "RestartSettings",
     "RolloutSettings",
     "SectionSpec",
@@ -55,6 +72,7 @@ __all__ = [
     "ShutdownSettings",
     "SigningSettings",
     "SupervisorSettings",
+    "TlsSettings",
     "TrialSettings",
     "WatchSettings",
     "needs",
@@ -67,23 +85,27 @@ Needs = Literal["live", "restart", "start"]
 
 LIVE_KEYS = (
     "daemon.admin_token",
+    "daemon.log_file",
     "daemon.log_format",
     "daemon.log_level",
     "daemon.shutdown",
     "supervisor.guards",
     "supervisor.limits",
     "supervisor.liveness",
+    "supervisor.min_ready",
     "supervisor.on_restart_required",
+    "supervisor.output",
+    "supervisor.recycle",
     "supervisor.restart",
     "supervisor.rollout",
     "supervisor.watch",
 )
 """Keys of daemon.toml, or tables of them, whose change goes live like that of a live section."""
 
-START_KEYS = ("daemon.signing", "supervisor.name")
+START_KEYS = ("daemon.signing", "supervisor.isolation", "supervisor.name")
 """Keys, or tables of them, that are read when the supervisor starts and never again."""
 
-UNREAD = ("daemon.admin_token", "supervisor.liveness", "supervisor.restart.max_restarts")
+UNREAD = ("daemon.admin_token",)
 """Settings, or tables of them, that no code reads yet: accepted and bounded; the status lists those that are set."""
 
 _ELSEWHERE = "this value is given by the command line or the environment, not by daemon.toml"
@@ -96,6 +118,18 @@ class Settings:
 
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Return the groups of workers, at least one, the first of which has the addresses of ``[daemon]``."""
+        return programs_of(self.supervisor.declared, self.supervisor, self.daemon)
+
+    def group(self, name: str) -> Program:
+        """Return the group of that name, the first one for ""; raise KeyError where there is none."""
+        for program in self.programs:
+            if name in ("", program.name):
+                return program
+        raise KeyError(name)
 
 
 class Parsed(NamedTuple):
@@ -144,10 +178,26 @@ def _within(key: str, prefixes: Iterable[str]) -> bool:
 def _read(document: Mapping[str, Any], mistakes: list[Mistake], cpu_count: int) -> Settings:
     known = options(Settings)
     mistakes += unknown_keys("", [key for key in document if key not in known], known)
-    return Settings(
+    settings = Settings(
         _read_daemon(document.get("daemon", {}), mistakes),
         _read_supervisor(document.get("supervisor", {}), mistakes, cpu_count),
     )
+    mistakes += shared_addresses(settings.programs, declared=bool(settings.supervisor.declared))
+    mistakes += _misplaced_certificates(settings)
+    return settings
+
+
+def _misplaced_certificates(settings: Settings) -> list[Mistake]:
+    """Say where ``daemon.tls.section`` names no section whose entries can change while the daemon serves."""
+    wanted = settings.daemon.tls.section
+    applies = {spec.name: spec.apply for spec in settings.supervisor.sections}
+    if not wanted or applies.get(wanted) == "live":
+        return []
+    if wanted in applies:
+        message = f'the section {wanted} must have apply = "live", so that a renewed certificate is used at once'
+    else:
+        message = f"there is no section {wanted}: declare it with [[supervisor.section]]"
+    return [Mistake("daemon.tls.section", "reference", message)]
 
 
 def _read_daemon(table: Any, mistakes: list[Mistake]) -> DaemonSettings:
@@ -162,12 +212,28 @@ def _read_daemon(table: Any, mistakes: list[Mistake]) -> DaemonSettings:
 
 
 def _read_supervisor(table: Any, mistakes: list[Mistake], cpu_count: int) -> SupervisorSettings:
-    read = read_table(SupervisorSettings, table, "supervisor", mistakes, also=frozenset({"section"}))
     own = table if isinstance(table, Mapping) else {}
+    declared: tuple[ProgramSpec, ...] = ()
+    if declares_programs(own):
+        declared = read_programs(own["program"], "supervisor.program", mistakes)
+        table = {key: value for key, value in own.items() if key != "program"}
+        mistakes += [_belongs_to_each(key, declared) for key in ("app", "workers", "threads") if key in own]
+    read = read_table(SupervisorSettings, table, "supervisor", mistakes, also=frozenset({"section"}))
     workers = read.workers if "workers" in own else min(MAX_WORKERS, max(1, cpu_count))
+    names = [spec.program or spec.name for spec in declared] or [read.program]
     if "section" in own:
-        return replace(read, workers=workers, sections=read_sections(own["section"], "supervisor.section", mistakes))
-    return replace(read, workers=workers, sections=default_sections(read.program))
+        sections = read_sections(own["section"], "supervisor.section", mistakes)
+    else:
+        sections = tuple(dict.fromkeys(section for name in names for section in default_sections(name)))
+    return replace(read, workers=workers, sections=sections, declared=declared)
+
+
+def _belongs_to_each(key: str, declared: Iterable[ProgramSpec]) -> Mistake:
+    names = ", ".join(spec.name for spec in declared)
+    message = f"with [[supervisor.program]] each program has its own {key}: set it there ({names or 'by name'})"
+    if key == "workers":
+        message += ", or use 'nexus-supervisor scale' while it runs"
+    return Mistake(f"supervisor.{key}", "value", message)
 
 
 def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

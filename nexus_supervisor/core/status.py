@@ -7,7 +7,7 @@ shown (``cli/render.py``). Times are RFC 3339 in UTC; the core's monotonic times
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,14 @@ from nexus_supervisor.core.settings import needs, unread
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
+    from nexus_supervisor.core.programs import Program
     from nexus_supervisor.core.roster import Process, Slot
 
 __all__ = ["Figures", "Surroundings", "document"]
 
 _PHASES = {
     Phase.RECORDING: "trial",
-    Phase.BINDING: "trial",
+    Phase.PREPARING: "trial",
     Phase.COMMITTING: "wave",
 }
 _PAUSES = frozenset({Phase.BAKE, Phase.WAVE})
@@ -32,12 +33,21 @@ _PAUSES = frozenset({Phase.BAKE, Phase.WAVE})
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold what the shell measures of one process; ``version_requests`` ended on the version that is active there."""
+    """Hold what the shell measures of one process; ``version_requests`` ended on the version that is active there.
+
+    Rates are those of the last seconds, None where nobody knows: a process that has just begun, no request to take a
+    latency of, a size that was not asked for.
+    """
 
     requests: int = 0
     errors: int = 0
     rss_bytes: int = 0
     version_requests: int = 0
+    requests_per_second: float | None = None
+    errors_per_second: float | None = None
+    p99_ms: float | None = None
+    cpu_percent: float | None = None
+    pss_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,8 @@ class Surroundings:
     """Hold what the shell knows: the clock, the watcher, who we are.
 
     ``wall_offset`` turns monotonic into unix time; ``security`` are the newest security notices with their unix times.
+    ``listening`` are the addresses of each program, ``preloaded`` the programs whose workers are forked. ``started`` is
+    when the daemon was started, ``began`` when the code that runs did, of version ``package``, after so many upgrades.
     """
 
     now: float
@@ -58,6 +70,12 @@ class Surroundings:
     last_compare: float
     figures: Mapping[tuple[str, int], Figures]
     security: tuple[tuple[float, Notice], ...] = ()
+    isolation: str = "same-uid"
+    listening: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    preloaded: frozenset[str] = frozenset()
+    began: float = 0.0
+    package: str = ""
+    upgrades: int = 0
 
 
 def document(board: Board, trial: Process | None, around: Surroundings) -> dict[str, Any]:
@@ -72,8 +90,13 @@ def document(board: Board, trial: Process | None, around: Surroundings) -> dict[
         "directory": around.directory,
         "addresses": list(around.addresses),
         "uptime_seconds": round(around.now - around.started, 3),
+        "supervisor": {
+            "version": around.package,
+            "started": _time(around.began, around),
+            "upgrades": around.upgrades,
+        },
         "signing": "on" if around.signing else "off",
-        "isolation": "same-uid",
+        "isolation": around.isolation,
         "rollout": _rollout(board, around),
         "trial": _trial(trial),
         "pinned": board.history.pinned,
@@ -87,6 +110,7 @@ def document(board: Board, trial: Process | None, around: Surroundings) -> dict[
         "security": [_security(at, notice) for at, notice in around.security],
         "settings_unread": list(unread(board.settings)),
         "quarantined": [{"digest": digest, "reason": reason} for digest, reason in board.history.quarantined.items()],
+        "programs": [_program(program, board, around) for program in board.settings.programs],
         "workers": _workers(board, around),
     }
 
@@ -95,10 +119,12 @@ def state(board: Board) -> str:
     """Return ``ok``, ``degraded``, ``rolling`` or ``failed``: the one word that a check asks for."""
     if board.rollout is not None:
         return "rolling"
-    ready = sum(1 for one in board.roster.live() if one.life is Life.READY and one.active == board.history.version)
-    if ready == 0:
+    live, version = board.roster.live(), board.history.version
+    ready = {one.slot for one in live if one.life is Life.READY and one.active == version}
+    wanted = {slot.name for slot in board.roster.slots.values() if not slot.stopped}
+    if wanted and not ready & wanted:
         return "failed"
-    return "ok" if ready >= len(board.roster.slots) else "degraded"
+    return "ok" if wanted <= ready else "degraded"
 
 
 def _time(monotonic: float, around: Surroundings) -> str:
@@ -176,55 +202,92 @@ def _security(at: float, notice: Notice) -> dict[str, Any]:
     return {"at": _shown(at), "kind": notice.kind, "reason": notice.fields.get("reason"), "text": notice.text}
 
 
+def _program(program: Program, board: Board, around: Surroundings) -> dict[str, Any]:
+    live = [one for one in board.roster.live() if one.program == program.name]
+    return {
+        "name": program.name,
+        "program": program.program,
+        "app": program.app,
+        "workers": board.workers(program),
+        "ready": len({one.slot for one in live if one.life is Life.READY}),
+        "addresses": list(around.listening.get(program.name, ())),
+        "preload": program.name in around.preloaded,
+    }
+
+
 def _workers(board: Board, around: Surroundings) -> list[dict[str, Any]]:
     """Return every process, and every slot that has none, by slot."""
     roster = board.roster
     taken = {process.slot for process in roster.processes.values()}
-    rows = [((one.number, one.slot, one.incarnation), _process(one, around)) for one in roster.processes.values()]
+    rows = [
+        ((one.number, one.slot, one.incarnation), _process(one, roster.slots.get(one.slot), around))
+        for one in roster.processes.values()
+    ]
     if board.ending is None:
         waiting = [slot for slot in roster.slots.values() if slot.name not in taken]
-        rows += [((slot.number, slot.name, slot.incarnation), _backoff(slot)) for slot in waiting]
+        rows += [((slot.number, slot.name, slot.incarnation), _empty(slot)) for slot in waiting]
     return [row for _, row in sorted(rows, key=lambda row: row[0])]
 
 
-def _process(process: Process, around: Surroundings) -> dict[str, Any]:
+def _process(process: Process, slot: Slot | None, around: Surroundings) -> dict[str, Any]:
     figures = around.figures.get(process.key, Figures())
     dying = process.life is Life.DYING
     return {
         "slot": process.slot,
+        "program": process.program,
         "incarnation": process.incarnation,
         "pid": process.pid,
         "state": "draining" if dying else process.life.value,
         "version": process.active,
         "digest": None if process.active is None else process.digest,
+        "age_seconds": _since(process.started, around),
+        "ready_since": None if process.ready_since is None else _time(process.ready_since, around),
         "active_since": None if process.active_since is None else _time(process.active_since, around),
         "oldest_snapshot": process.oldest if process.oldest is not None else process.active,
         "oldest_snapshot_seconds": _since(process.replaced_at, around),
         "lingering_snapshots": process.lingering,
         "lingering_seconds": _since(process.lingering_since, around),
-        "requests": figures.requests,
-        "version_requests": figures.version_requests,
-        "errors": figures.errors,
-        "rss_bytes": figures.rss_bytes,
+        **asdict(figures),
+        **_past(slot),
     }
 
 
-def _backoff(slot: Slot) -> dict[str, Any]:
+def _empty(slot: Slot) -> dict[str, Any]:
     return {
         "slot": slot.name,
+        "program": slot.program,
         "incarnation": slot.incarnation,
         "pid": None,
-        "state": "backoff" if slot.incarnation else "starting",
+        "state": _empty_state(slot),
         "version": None,
         "digest": None,
+        "age_seconds": None,
+        "ready_since": None,
         "active_since": None,
         "oldest_snapshot": None,
         "oldest_snapshot_seconds": 0.0,
         "lingering_snapshots": 0,
         "lingering_seconds": 0.0,
-        "requests": 0,
-        "version_requests": 0,
-        "errors": 0,
-        "rss_bytes": 0,
-        "last_exit": slot.last_exit,
+        **asdict(Figures()),
+        **_past(slot),
     }
+
+
+def _past(slot: Slot | None) -> dict[str, Any]:
+    """Return how earlier processes of a slot ended; nothing of one that is no longer wanted."""
+    if slot is None:
+        return {"restarts": 0, "last_exit": "", "start_failed": False, "given_up": None}
+    return {
+        "restarts": slot.restarts,
+        "last_exit": slot.last_exit,
+        "start_failed": slot.start_failed,
+        "given_up": slot.failed or None,
+    }
+
+
+def _empty_state(slot: Slot) -> str:
+    if slot.failed:
+        return "failed"
+    if slot.stopped:
+        return "stopped"
+    return "backoff" if slot.incarnation else "starting"

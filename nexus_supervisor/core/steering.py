@@ -14,7 +14,7 @@ from nexus_supervisor.core.effects import End, Outcome, Recall
 from nexus_supervisor.core.events import Recalled, RollbackAsked, SteerAsked
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.core.requests import NOBODY
-from nexus_supervisor.core.rollout import NO_VERSION, Kind, Phase, Rollout
+from nexus_supervisor.core.rollout import NO_VERSION, Kind, Rollout
 from nexus_supervisor.core.roster import NEVER
 
 if TYPE_CHECKING:
@@ -87,9 +87,7 @@ class Steering:
 
     @staticmethod
     def _may(verb: Verb, rollout: Rollout) -> bool:
-        """Say whether a rollout can be steered so: a revocation and a way back never, a restart can only be aborted."""
-        if verb == "abort" and rollout.kind is Kind.RESTART:
-            return rollout.phase is not Phase.COMMITTING
+        """Say whether a rollout can be steered so: a revocation and a way back never."""
         return rollout.steerable and (verb != "resume" or rollout.paused_since is not None)
 
     # --- going back ----------------------------------------------------------------------------------------------
@@ -138,7 +136,7 @@ class Steering:
     def _may_begin(self, asked: RollbackAsked) -> bool:
         """Say whether what is on its way gives way: to who asked what is pushed, to a condemnation all but another."""
         running = self._board.rollout
-        if running is None or not self._journeys.may_give_way:
+        if running is None or not running.yields:
             return running is None
         return not running.automatic if self._is_automatic(asked) else running.kind is Kind.PUSH
 

@@ -24,33 +24,38 @@ _BUSY = "Something else is being gone back to"
 
 def accepted(verb: str, rollout: Rollout) -> Outcome:
     """Answer that a rollout is steered."""
-    return Outcome(0, "ACCEPTED", f"Version {rollout.version} {_DONE[verb]}.", version=rollout.version)
+    return Outcome(0, "ACCEPTED", f"{rollout.title} {_DONE[verb]}.", version=rollout.version)
 
 
 def nothing_to(verb: str, rollout: Rollout | None) -> Outcome:
     """Answer that there is nothing to steer so."""
     if rollout is None:
         return Outcome(6, "CONFLICT", f"Nothing is on its way, so there is nothing to {verb}.")
-    what = f"Version {rollout.version} ({rollout.kind.value}, {rollout.phase.value})"
+    what = f"{rollout.title} ({rollout.kind.value}, {rollout.phase.value})"
     return Outcome(6, "CONFLICT", f"{what} can't be steered so: there is nothing to {verb}.", version=rollout.version)
 
 
 def busy(rollout: Rollout | None) -> Outcome:
     """Answer that something is on its way."""
-    what = _BUSY if rollout is None else f"Version {rollout.version} is on its way"
+    what = _BUSY if rollout is None else f"{rollout.title} is on its way"
     return Outcome(6, "CONFLICT", f"{what}: abort it or wait for its end, then ask again.")
 
 
 def promoted(rollout: Rollout, requester: str) -> Notice:
     """Tell that a bake or a pause is over by order."""
-    text = f"{requester} promoted version {rollout.version}: it goes on to all."
+    text = f"{requester} promoted {_named(rollout)}: it goes on to all."
     return Notice("rollout_resumed", "info", text, {"version": rollout.version, "requester": requester})
 
 
 def paused(rollout: Rollout, requester: str) -> Notice:
     """Tell that a rollout is paused."""
-    text = f"{requester} paused version {rollout.version}: nobody else moves until resume, promote or abort."
+    text = f"{requester} paused {_named(rollout)}: nobody else moves until resume, promote or abort."
     return Notice("rollout_paused", "info", text, {"version": rollout.version, "requester": requester})
+
+
+def _named(rollout: Rollout) -> str:
+    """Return what a rollout is called within a sentence."""
+    return f"{rollout.title[:1].lower()}{rollout.title[1:]}"
 
 
 def still_paused(rollout: Rollout) -> Notice:
@@ -61,7 +66,7 @@ def still_paused(rollout: Rollout) -> Notice:
 
 def resumed(rollout: Rollout, requester: str) -> Notice:
     """Tell that a rollout goes on."""
-    text = f"{requester} resumed version {rollout.version}."
+    text = f"{requester} resumed {_named(rollout)}."
     return Notice("rollout_resumed", "info", text, {"version": rollout.version, "requester": requester})
 
 

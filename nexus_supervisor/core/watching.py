@@ -14,7 +14,7 @@ from nexus_supervisor.core.bake import Bake, Course
 from nexus_supervisor.core.effects import RunGate, Send
 from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.messages import Probe
-from nexus_supervisor.core.rollout import Step
+from nexus_supervisor.core.rollout import Kind, Step
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
@@ -40,10 +40,16 @@ class Watching:
         if rollout.promoted or not plan.bake_seconds or not rollout.canaries:
             rollout.step(Step.BAKED)
             return
-        first = [one for one in rollout.moving(self._board.roster) if one.slot in rollout.canaries]
-        bake = rollout.bake or self._begin_bake(rollout, plan, first, now)
+        first = rollout.leaders(self._board.roster)
+        if not first:
+            self._leave(rollout)
+            return
+        bake = rollout.bake
+        if bake is None or bake.over:
+            bake = self._begin_bake(rollout, plan, first, now)
+        bake.only([one.slot for one in first])
         settings = self._board.settings.supervisor.rollout
-        judgement = self._meters.judge(self._controls(), settings.gates, now)
+        judgement = self._meters.judge(self._controls(rollout), settings.gates, now)
         rollout.numbers = judgement.numbers
         turn = bake.turn(now, judgement, plan, settings, paused=rollout.paused_since is not None)
         match turn.course:
@@ -54,14 +60,27 @@ class Watching:
                 for one in first:
                     self._board.emit(Send(one.slot, one.incarnation, Probe(one.push, rollout.version)))
             case Course.FAIL:
-                error = f"; the first exception was {rollout.first_error}" if rollout.first_error else ""
-                rollout.fail(f"the canary failed: {turn.reason}{error}")
+                rollout.fail(f"the canary failed: {turn.reason}{rollout.error}")
                 self._end_silent(first, settings.gates.max_lag_seconds)
             case Course.GO | Course.GO_SINGLY:
                 rollout.singly = turn.course is Course.GO_SINGLY
                 if rollout.singly:
                     self._board.announce(says.inconclusive(rollout, turn.reason))
                 rollout.step(Step.BAKED)
+
+    def _leave(self, rollout: Rollout) -> None:
+        """Have others move first: those that did were scaled away. Those of a restart have done what there was to do.
+
+        None was lost: that would have ended the rollout.
+        """
+        if rollout.bake is not None:
+            rollout.bake.over = True
+        if rollout.kind is Kind.RESTART:
+            rollout.singly = True
+            self._board.announce(says.inconclusive(rollout, "those that came first have ended in good order"))
+            rollout.step(Step.BAKED)
+        else:
+            rollout.step(Step.CANARY_GONE)
 
     def _end_silent(self, first: list[Process], seconds: float) -> None:
         """End canaries whose serving loop hangs: it would hang with what ran before, too."""
@@ -71,15 +90,19 @@ class Watching:
         self._board.kill(silent)
 
     def _begin_bake(self, rollout: Rollout, plan: Plan, first: list[Process], now: float) -> Bake:
-        bake = rollout.bake = Bake(now, now + plan.bake_seconds)
-        self._meters.begin([one.key for one in first], rollout.version, now)
+        before, until = rollout.bake, now + plan.bake_seconds
+        bake = rollout.bake = Bake(now, until) if before is None else before.again(now, until)
+        keys, fresh = [one.key for one in first], rollout.kind is Kind.RESTART
+        replaced = [one.key for slot in rollout.canaries for one in self._board.roster.of(slot) if one.key not in keys]
+        self._meters.begin(keys, rollout.version, now, replaced=replaced if fresh else None)
         gate = self._board.settings.supervisor.external_gate
-        if gate.command or gate.url:
+        if before is None and (gate.command or gate.url):
             bake.ask_gate(now + gate.timeout_seconds + _GATE_GRACE_SECONDS)
             self._board.emit(RunGate(rollout.version, self._board.history.version, rollout.kind.value))
         return bake
 
-    def _controls(self) -> list[tuple[str, int]]:
-        """Return the processes that serve what is committed, while others are watched."""
-        version = self._board.history.version
-        return [one.key for one in self._board.roster.live() if one.life is Life.READY and one.active == version]
+    def _controls(self, rollout: Rollout) -> list[tuple[str, int]]:
+        """Return the processes that serve what is committed, from code that is, while others are watched."""
+        version, live = self._board.history.version, self._board.roster.live()
+        others = (one for one in live if one.life is Life.READY and not rollout.started(one))
+        return [one.key for one in others if one.active == version]

@@ -62,7 +62,7 @@ def plan(kind: Kind, settings: RolloutSettings, *, strategy: str = "", short: bo
         case Kind.BOOT:
             return replace(_UNWATCHED, canary=_ONE)
         case Kind.RESTART:
-            return replace(_UNWATCHED, canary=_ONE, group=settings.max_parallel)
+            return _of_restart(settings, short=short)
         case Kind.ROLLBACK:
             return replace(_UNWATCHED, canary=_ONE)
         case Kind.REVOCATION:
@@ -71,11 +71,29 @@ def plan(kind: Kind, settings: RolloutSettings, *, strategy: str = "", short: bo
             return _of_push(settings, strategy or settings.strategy, tried=tried, short=short)
 
 
+def _of_restart(settings: RolloutSettings, *, short: bool) -> Plan:
+    """Return how new processes take the place of the old ones: never all at once, which takes twice the memory.
+
+    There is no trial: the trial worker has the code from before, and a new process without traffic is a trial.
+    """
+    if short or settings.strategy != "canary":
+        return replace(_UNWATCHED, canary=_ONE, group=settings.max_parallel)
+    bake, quiet = _bake(settings)
+    return Plan(
+        trial=False, canary=settings.canary, bake_seconds=bake, quiet_bake_seconds=quiet, group=settings.max_parallel
+    )
+
+
+def _bake(settings: RolloutSettings) -> tuple[float, float]:
+    """Return how long the first ones are watched, and how long where there are few requests."""
+    bake = settings.bake_seconds
+    return bake, max(bake, settings.quiet_bake_seconds) if bake else 0.0
+
+
 def _of_push(settings: RolloutSettings, strategy: str, *, tried: bool, short: bool) -> Plan:
     if strategy == "all_at_once":
         return replace(_UNWATCHED, trial=tried)
     if strategy == "rolling":
         return replace(_UNWATCHED, trial=tried, group=settings.max_parallel)
-    bake = 0.0 if short else settings.bake_seconds
-    quiet = max(bake, settings.quiet_bake_seconds) if bake else 0.0
+    bake, quiet = (0.0, 0.0) if short else _bake(settings)
     return Plan(tried, settings.canary, bake, quiet, None if short else settings.max_parallel)

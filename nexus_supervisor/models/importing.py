@@ -18,7 +18,7 @@ from nexus_supervisor.errors import RejectedError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["LoadError", "imported", "place_of"]
+__all__ = ["LoadError", "imported", "place_of", "why"]
 
 
 class LoadError(RejectedError):
@@ -33,11 +33,11 @@ def imported(what: str, module_name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise  # somebody who imports it in a session of their own
     except BaseException as error:
-        message = f"{what} can't be loaded: {_why(error)}"
+        message = f"{what} can't be loaded: {why(error)}"
         raise LoadError(message) from error
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     """Say what went wrong and where; the text of an exception of the user's own is not shown: it may hold anything."""
     match error:
         case SyntaxError(filename=str(file), lineno=int(line), msg=words):

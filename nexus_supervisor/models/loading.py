@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["Compiled", "EntryModel", "PlainModel", "digest_of", "load_model"]
+__all__ = ["Compiled", "EntryModel", "PlainModel", "digest_of", "hold_model", "load_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +217,18 @@ def _digest(raw: bytes) -> bytes:
     return hashlib.sha256(raw).digest()
 
 
+_held: dict[str, EntryModel] = {}
+
+
+def hold_model(path: str) -> None:
+    """Load a model for good: in this process, and those forked from it, it is not made again."""
+    _held[path] = load_model(path)
+
+
 def load_model(path: str) -> EntryModel:
     """Load the model ``module:Class``; ``""`` takes plain documents. Raise LoadError with a sentence that says why."""
+    if path in _held:
+        return _held[path]
     if not path:
         return PlainModel()
     module_name, _, class_name = path.partition(":")

@@ -12,8 +12,24 @@ from dataclasses import dataclass
 from typing import TypeVar, assert_never, get_args
 
 from nexus_supervisor.core import guards
-from nexus_supervisor.core.control import PUSH_ID, PushRequest, RestartRequest, RollbackRequest, SteerRequest
-from nexus_supervisor.core.events import PushAsked, RestartAsked, RollbackAsked, SteerAsked, Verb
+from nexus_supervisor.core.control import (
+    PUSH_ID,
+    PushRequest,
+    RestartRequest,
+    RollbackRequest,
+    ScaleRequest,
+    SteerRequest,
+    UpgradeRequest,
+)
+from nexus_supervisor.core.events import (
+    PushAsked,
+    RestartAsked,
+    RollbackAsked,
+    ScaleAsked,
+    SteerAsked,
+    UpgradeAsked,
+    Verb,
+)
 from nexus_supervisor.core.options import STRATEGIES
 from nexus_supervisor.errors import UsageError
 
@@ -28,7 +44,7 @@ MAX_REASON_CHARACTERS = 1_000
 _WAITS = ("active", "retired")
 Word = TypeVar("Word", bound=str)
 
-Asking = PushAsked | RestartAsked | RollbackAsked | SteerAsked
+Asking = PushAsked | RestartAsked | RollbackAsked | ScaleAsked | SteerAsked | UpgradeAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,9 @@ class Asked:
     event: Callable[[int, str], Asking]
 
 
-def asks(request: PushRequest | RestartRequest | RollbackRequest | SteerRequest) -> Asked:
+def asks(
+    request: PushRequest | RestartRequest | RollbackRequest | ScaleRequest | SteerRequest | UpgradeRequest,
+) -> Asked:
     """Return what a request asks for; raise UsageError where it can't be meant."""
     if len(request.reason) > MAX_REASON_CHARACTERS:
         message = f"a reason has at most {MAX_REASON_CHARACTERS} characters, found {len(request.reason)}"
@@ -47,12 +65,15 @@ def asks(request: PushRequest | RestartRequest | RollbackRequest | SteerRequest)
     match request:
         case PushRequest():
             return _push(request, _identity(request.push_id))
-        case RestartRequest(reason=reason, now=now):
-            named = _identity(request.push_id)
-            return Asked(named, lambda ticket, who: RestartAsked(ticket, reason, who, now=now, push_id=named))
+        case RestartRequest():
+            return _restart(request, _identity(request.push_id))
         case RollbackRequest(version=version, reason=reason):
             named = _identity(request.push_id)
             return Asked(named, lambda ticket, who: RollbackAsked(ticket, version, reason, who, named))
+        case ScaleRequest(program=program, workers=workers, by=by, reason=reason):
+            return Asked("", lambda ticket, who: ScaleAsked(ticket, program, workers, by, reason, who))
+        case UpgradeRequest(reason=reason):
+            return Asked("", lambda ticket, who: UpgradeAsked(ticket, reason, who))
         case SteerRequest(verb=verb, reason=reason):
             known = _known("a rollout is steered by", verb, VERBS)
             return Asked("", lambda ticket, who: SteerAsked(ticket, known, reason, who))
@@ -87,6 +108,14 @@ def _push(request: PushRequest, push_id: str) -> Asked:
         )
 
     return Asked(push_id, event)
+
+
+def _restart(request: RestartRequest, push_id: str) -> Asked:
+    if request.force and not request.reason.strip():
+        message = "restart --force needs --reason: the history must say why content that failed is tried again"
+        raise UsageError(message)
+    reason, now, force = request.reason, request.now, request.force
+    return Asked(push_id, lambda ticket, who: RestartAsked(ticket, reason, who, now=now, push_id=push_id, force=force))
 
 
 def _identity(push_id: str) -> str:

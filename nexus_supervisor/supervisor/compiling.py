@@ -31,7 +31,8 @@ from nexus_supervisor.core.content import Content, Digest, Version
 from nexus_supervisor.core.events import CandidateRefused, CandidateSeen, LookFailed, Recalled
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import ProtocolError
-from nexus_supervisor.supervisor.child import Child
+from nexus_supervisor.supervisor.child import Child, start_child
+from nexus_supervisor.supervisor.isolation import Isolation
 from nexus_supervisor.supervisor.pipe import Pipe
 from nexus_supervisor.supervisor.verdicts import Reading
 from nexus_supervisor.wire import close_all, inline_or_beside
@@ -50,6 +51,7 @@ Resolved = Callable[[tuple[Problem, ...], int | None], None]
 """Takes what is missing or differs, and the descriptor of the secret values, if there are any."""
 
 _MODULE = "nexus_supervisor.compiler"
+_AS_WE_ARE = Isolation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,10 @@ class Compiling:
         variables: Mapping[str, str],
         contents: Contents,
         verdict: Callable[[Verdict], None],
+        isolation: Isolation = _AS_WE_ARE,
     ) -> None:
         self._loop, self._begin, self._variables = loop, begin, variables
+        self._isolation = isolation
         self._contents, self._verdict = contents, verdict
         self.environment: frozenset[str] = frozenset()
         self._adopted: Digest | None = None
@@ -105,6 +109,12 @@ class Compiling:
         self._resolved: Resolved | None = None
         self._tickets = 0
         self._generation = 0
+
+    def isolate(self, isolation: Isolation) -> None:
+        """Have it run so from now on: one that runs otherwise is ended, and what is asked next starts another."""
+        before, self._isolation = self._isolation, isolation
+        if isolation.run_as != before.run_as:
+            self._forget()
 
     def look(self, ticket: int, hints: tuple[str, ...] | None, timeout_seconds: float, *, whole: bool = False) -> None:
         """Have the directory read and judged; ``verdict`` is called with the answer, whatever happens.
@@ -134,7 +144,7 @@ class Compiling:
                     self._base = self._told
                     self._send(pipe, request)
             except OSError as error:
-                self._lost(f"it could not be started ({error.strerror})")
+                self._lost(self._not_started(error))
 
     def _send(self, pipe: Pipe[FromCompiler, ToCompiler], request: _LookAsked | _RecallAsked) -> None:
         if isinstance(request, _LookAsked):
@@ -165,7 +175,11 @@ class Compiling:
             if not fresh:
                 self._tell(pipe, digest, resolve=True)
         except OSError as error:
-            self._lost(f"it could not be started ({error.strerror})")
+            self._lost(self._not_started(error))
+
+    def _not_started(self, error: OSError) -> str:
+        who = "" if self._isolation.uid is None else f" as user {self._isolation.uid}, who must be able to run Python"
+        return f"it could not be started{who} ({error.strerror})"
 
     @property
     def needed(self) -> tuple[Digest, ...]:
@@ -197,8 +211,10 @@ class Compiling:
             self._drop()
         if self._pipe is None:
             self._generation += 1
-            child = Child(self._loop, _MODULE, self._variables, partial(self._exited, self._generation))
-            pipe = Pipe(self._loop, child.connection, (FROM_COMPILER, TO_COMPILER), self._heard, self._lost)
+            exited = partial(self._exited, self._generation)
+            variables = {**self._variables, **self._isolation.variables}
+            child, connection = start_child(self._loop, _MODULE, variables, exited, run_as=self._isolation.run_as)
+            pipe = Pipe(self._loop, connection, (FROM_COMPILER, TO_COMPILER), self._heard, self._lost)
             self._child, self._pipe, self._told = child, pipe, None
             pipe.send(self._begin)
             if self._adopted is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nexus_supervisor.core import canonical, delta
 from nexus_supervisor.core.content import EMPTY, Content, Delta, Digest, Entries
+from nexus_supervisor.core.handover import HandedContent
 from nexus_supervisor.core.settings import Settings, parse
 from nexus_supervisor.core.shape import SectionShape, Shape
 
@@ -115,6 +116,12 @@ class Contents:
     def given(self, table: str, key: str) -> Any:
         """Return the setting ``supervisor.<table>.<key>`` that command line or environment give; None: they don't."""
         return self._overrides.get("supervisor", {}).get(table, {}).get(key)
+
+    def handed(self) -> tuple[HandedContent, ...]:
+        """Return the secrets of each content that has any."""
+        return tuple(
+            HandedContent(digest, kept.secrets) for digest, kept in self._kept.items() if kept.secrets is not None
+        )
 
     def close(self) -> None:
         """Close every descriptor that is held."""

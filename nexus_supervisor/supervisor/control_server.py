@@ -20,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from nexus_supervisor.core.control import ANSWERS, REQUESTS, Answer, Noticed, Refusal, Request
+from nexus_supervisor.core.control import ANSWERS, REQUESTS, Answer, Noticed, OutputLine, Refusal, Request
 from nexus_supervisor.core.framing import FrameDecoder, frame
+from nexus_supervisor.core.handover import HandedSocket
 from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.errors import ConflictError, NexusError, ProtocolError
 from nexus_supervisor.supervisor.socket_file import SocketFile
@@ -81,11 +82,11 @@ class Reply:
         self._when_left: list[Callable[[], None]] = []
 
     def __call__(self, answer: Answer) -> None:
-        """Send an answer; any but Noticed ends the request."""
+        """Send an answer; any but Noticed and OutputLine ends the request."""
         connection = self._connection
         if connection is None:
             return
-        if not isinstance(answer, Noticed):
+        if not isinstance(answer, Noticed | OutputLine):
             self._connection = None
             connection.waiting.remove(self)
         connection.send(answer)
@@ -127,8 +128,11 @@ class ControlServer:
         *,
         announce: Callable[[Notice], None],
         idle_seconds: float = IDLE_SECONDS,
+        handed: HandedSocket | None = None,
     ) -> None:
-        self._socket_file = SocketFile(directory / CONTROL_SOCKET)
+        identity = None if handed is None else (handed.device, handed.inode)
+        self._socket_file = SocketFile(directory / CONTROL_SOCKET, identity)
+        self._handed = handed
         self._admission = _Admission(max_clients, announce)
         self._submit = submit
         self._idle_seconds = idle_seconds
@@ -136,7 +140,8 @@ class ControlServer:
 
     async def start(self) -> None:
         """Bind and listen. Raise ConflictError where a live supervisor answers there, OSError where it can't bind."""
-        listener = self._socket_file.bind()
+        handed = self._handed
+        listener = self._socket_file.bind() if handed is None else socket.socket(fileno=handed.descriptor)
         try:
             server = await asyncio.get_running_loop().create_unix_server(
                 self._connection, sock=listener, backlog=_BACKLOG
@@ -145,7 +150,15 @@ class ControlServer:
             listener.close()
             raise
         self._server = server
-        self._socket_file.publish()
+        if handed is None:
+            self._socket_file.publish()
+
+    def handed(self) -> HandedSocket:
+        """Return what another one needs to go on; raise ConflictError where this one is closed."""
+        if self._server is None:
+            message = "the control socket is closed"
+            raise ConflictError(message)
+        return HandedSocket(self._server.sockets[0].fileno(), "", "", *self._socket_file.identity)
 
     async def close(self) -> None:
         """Remove the socket file, let the last answers leave for a moment, and close every connection."""

@@ -36,9 +36,12 @@ _MAX_PID = (1 << 31) - 1
 class DirectoryLock:
     """Hold a directory for this process while the ``with`` block runs."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, held: int | None = None) -> None:
+        """Be about to take the lock; ``held`` is the descriptor by which this process has it already."""
         self._directory = directory
+        self._inherited = held
         self._held = contextlib.ExitStack()
+        self.descriptor = -1
 
     def __enter__(self) -> Self:
         """Take the lock and write the pid file.
@@ -48,8 +51,11 @@ class DirectoryLock:
         with contextlib.ExitStack() as taken:
             state = self._open_state()
             taken.callback(os.close, state)
-            self._take(state, taken)
-            _write_pid(state)
+            if self._inherited is None:
+                self._take(state, taken)
+                _write_pid(state)
+            else:
+                self._keep(self._inherited, taken)
             taken.callback(_remove_pid, state)
             self._held = taken.pop_all()
         return self
@@ -86,7 +92,14 @@ class DirectoryLock:
                 if _still_named(state, lock):
                     attempt.callback(_give_back, lock, os.getpid())
                     taken.push(attempt.pop_all())
+                    self.descriptor = lock
                     return
+
+    def _keep(self, lock: int, taken: contextlib.ExitStack) -> None:
+        """Go on with a lock that was never given back: it belongs to the open file."""
+        taken.callback(os.close, lock)
+        taken.callback(_give_back, lock, os.getpid())
+        self.descriptor = lock
 
     def _open_lock(self, state: int) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

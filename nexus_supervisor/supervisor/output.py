@@ -1,7 +1,8 @@
-"""Notices on their way out: to stderr as text or JSON, and to those who follow them.
+"""Notices on their way out: to the log as text or JSON, and to those who follow them.
 
 Decided here: how one notice looks on one line, and what happens when nobody takes the lines. Not decided here: what is
-told (``core/notices.py``) and how a client is reached (``control_server.py``).
+told (``core/notices.py``), how a worker's line looks (``worker_lines.py``), where the log goes (``log_file.py``), how a
+client is reached (``control_server.py``).
 
 A log must never stop the daemon: lines are written by a thread of their own from a bounded queue. Where stderr is a
 full pipe, lines are dropped and counted; where it is closed, they are lost, and the daemon goes on.
@@ -13,18 +14,25 @@ import json
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import Noticed
-from nexus_supervisor.core.notices import SECURITY_KINDS, Notice
-from nexus_supervisor.log_lines import printable, write_whole
+from nexus_supervisor.core.handover import HandedNotice, HandedNotices
+from nexus_supervisor.core.notices import KINDS, SECURITY_KINDS, Notice
+from nexus_supervisor.log_lines import printable
 from nexus_supervisor.supervisor import clock
+from nexus_supervisor.supervisor.log_file import LogFile
+from nexus_supervisor.supervisor.worker_lines import json_form, moment, text_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Sequence
+
+    from nexus_supervisor.core.control import OutputLine
 
 __all__ = ["LEVELS", "NoticeLog", "NoticeRing", "Notices", "document", "json_line", "text_line"]
 
@@ -38,6 +46,7 @@ MAX_KEPT_BYTES = 32 << 20
 
 _STDERR = 2
 _CLOSE_SECONDS = 1.0
+_SHARE_OF_WORKERS = 0.5  # of the queue: whatever they write, notices find room
 
 
 def text_line(notice: Notice, at: float) -> str:
@@ -46,12 +55,12 @@ def text_line(notice: Notice, at: float) -> str:
     if notice.kind in SECURITY_KINDS:
         fields["security"] = True
     facts = "".join(f" {printable(key)}={_fact(value)}" for key, value in fields.items())
-    return f"{_time(at)} {notice.level.upper():<7} {notice.kind} {printable(notice.text)}{facts}\n"
+    return f"{moment(at)} {notice.level.upper():<7} {notice.kind} {printable(notice.text)}{facts}\n"
 
 
 def json_line(notice: Notice, at: float) -> str:
     """Show a notice as one JSON object on one line; everything outside printable ASCII is escaped."""
-    shown = {"at": _time(at), **_shape(notice)}
+    shown = {"at": moment(at), **_shape(notice)}
     return json.dumps(shown, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f") + "\n"
 
 
@@ -77,10 +86,6 @@ def _fact(value: str | float | bool | tuple[str, ...] | None) -> str:  # noqa: F
     return json.dumps(value)
 
 
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What a log shows and how: replaced as a whole, so that a writer never sees half a change."""
@@ -96,19 +101,35 @@ class _Look:
         text = f"{record.name}: {logging.Formatter().format(record)}"
         level = record.levelname.lower()
         if self.format == "json":
-            return json.dumps({"at": _time(at), "level": level, "kind": "log", "text": text}) + "\n"
-        return f"{_time(at)} {level.upper():<7} log {printable(text)}\n"
+            return json.dumps({"at": moment(at), "level": level, "kind": "log", "text": text}) + "\n"
+        return f"{moment(at)} {level.upper():<7} log {printable(text)}\n"
+
+    def passed(self, line: OutputLine) -> str:
+        """Show a worker's line."""
+        return json_form(line) if self.format == "json" else text_form(line)
 
     def missing(self, count: int, at: float) -> str:
         """Say that lines are missing: not a notice, since only this log lacks them."""
-        text = f"{count} notices were dropped here: this log is read too slowly"
+        return self.said("warning", f"{count} lines were dropped here: this log is read too slowly", at)
+
+    def said(self, level: str, text: str, at: float, more: Sequence[str] = ()) -> str:
+        """Show what is no notice: a sentence of this log's own, and lines that belong to it."""
         if self.format == "json":
-            return json.dumps({"at": _time(at), "level": "warning", "kind": "log", "text": text}) + "\n"
-        return f"{_time(at)} WARNING log {text}\n"
+            told = {"at": moment(at), "level": level, "kind": "log", "text": "\n".join([text, *more])}
+            return json.dumps(told) + "\n"
+        return "".join(f"{line}\n" for line in (f"{moment(at)} {level.upper():<7} log {text}", *map(_indented, more)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Have what follows written to another place; ``failed`` is called where that can't be, in the log's thread."""
+
+    path: Path | None
+    failed: Callable[[str], None]
 
 
 class NoticeLog:
-    """Write notices to a descriptor, stderr by default, without ever making the caller wait.
+    """Write notices to a descriptor, stderr by default, or to a file, without ever making the caller wait.
 
     ``level`` is one of LEVELS, ``format`` is ``text`` or ``json``; both can be changed while the log runs.
     """
@@ -116,7 +137,7 @@ class NoticeLog:
     def __init__(self, level: str, format: str, *, descriptor: int = _STDERR, capacity: int = 10_000) -> None:  # noqa: A002 - the setting's name
         self._look = _Look(level, format)
         self._lines = _Lines(capacity)
-        self._writer = threading.Thread(target=self._run, args=(descriptor,), name="notice-log", daemon=True)
+        self._writer = threading.Thread(target=self._run, args=(LogFile(descriptor),), name="notice-log", daemon=True)
         self._writer.start()
 
     def show(self, level: str, format: str) -> None:  # noqa: A002 - the setting's name
@@ -128,6 +149,28 @@ class NoticeLog:
         look = self._look
         if LEVELS.index(notice.level) >= LEVELS.index(look.level):
             self._lines.put(look.line(notice, clock.wall()))
+
+    def lead(self, path: Path | None, failed: Callable[[str], None]) -> None:
+        """Append what is told from now on to a file, opened anew; None: write it to the descriptor.
+
+        ``failed`` is called with the reason in the log's own thread, where the descriptor has to do instead.
+        """
+        self._lines.turn(_Turn(path, failed))
+
+    def pass_on(self, lines: Iterable[OutputLine]) -> None:
+        """Queue lines of workers, as far as they leave room for notices; from any thread."""
+        look = self._look
+        self._lines.put(*map(look.passed, lines), share=_SHARE_OF_WORKERS)
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what is queued is written, as long as that takes less than this."""
+        written = threading.Event()
+        self._lines.turn(written)
+        written.wait(seconds)
+
+    def say(self, level: str, text: str, more: Sequence[str] = ()) -> None:
+        """Queue a sentence of this log's own, and the lines that belong to it."""
+        self._lines.put(self._look.said(level, text, clock.wall(), more))
 
     def overhear(self, library: str) -> Callable[[], None]:
         """Show what a library logs among the notices: it would write to stderr itself, and wait. Return the undo."""
@@ -145,10 +188,10 @@ class NoticeLog:
 
     @property
     def dropped(self) -> int:
-        """Return how many notices were dropped so far because the queue was full."""
+        """Return how many lines were dropped so far because the queue was full."""
         return self._lines.dropped
 
-    def _run(self, descriptor: int) -> None:
+    def _run(self, file: LogFile) -> None:
         """Be the writer's thread: take what is queued, write it in one go, say how much was dropped since."""
         reported = 0
         while (taken := self._lines.take()) is not None:
@@ -156,7 +199,25 @@ class NoticeLog:
             if dropped > reported:
                 lines.append(self._look.missing(dropped - reported, clock.wall()))
                 reported = dropped
-            write_whole(descriptor, "".join(lines).encode("utf-8", "backslashreplace"))
+            _write(lines, file)
+        file.close()
+
+
+def _write(lines: Iterable[str | _Turn | threading.Event], file: LogFile) -> None:
+    """Write lines, those between two turns in one go."""
+    for is_text, some in groupby(lines, lambda line: isinstance(line, str)):
+        if is_text:
+            file.write("".join(map(str, some)))
+            continue
+        for turn in some:
+            if isinstance(turn, threading.Event):
+                turn.set()
+            elif isinstance(turn, _Turn) and (reason := file.lead(turn.path)):
+                turn.failed(reason)
+
+
+def _indented(line: str) -> str:
+    return f"    {printable(line)}"
 
 
 class _Overheard(logging.Handler):
@@ -176,19 +237,25 @@ class _Lines:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[str | _Turn | threading.Event] = deque()
         self._changed = threading.Condition()
         self._ended = False
         self.dropped = 0
 
-    def put(self, line: str) -> None:
+    def put(self, *lines: str, share: float = 1.0) -> None:
+        """Queue lines, as far as they find room in this share of the queue."""
         with self._changed:
             if self._ended:
                 return
-            if len(self._waiting) >= self._capacity:
-                self.dropped += 1
-                return
-            self._waiting.append(line)
+            room = max(0, int(self._capacity * share) - len(self._waiting))
+            self.dropped += max(0, len(lines) - room)
+            self._waiting.extend(lines[:room])
+            self._changed.notify()
+
+    def turn(self, turn: _Turn | threading.Event) -> None:
+        """Queue a change of where lines go, or a mark that is set when it is reached: neither is ever dropped."""
+        with self._changed:
+            self._waiting.append(turn)
             self._changed.notify()
 
     def end(self) -> None:
@@ -196,7 +263,7 @@ class _Lines:
             self._ended = True
             self._changed.notify()
 
-    def take(self) -> tuple[list[str], int] | None:
+    def take(self) -> tuple[list[str | _Turn | threading.Event], int] | None:
         """Wait for lines; return them with the number of dropped ones so far, or None at the end."""
         with self._changed:
             while not self._waiting and not self._ended:
@@ -226,6 +293,17 @@ class NoticeRing:
             noticed = _noticed(*numbered)
             for follower in tuple(self._followers):
                 self._deliver(follower, noticed)
+
+    def handed(self) -> tuple[tuple[HandedNotice, ...], int]:
+        """Return what is kept, and the next number."""
+        return tuple(_handed(*numbered) for numbered in self._kept), self._next
+
+    def resume(self, kept: Iterable[HandedNotice], following: int) -> None:
+        """Go on with the notices and the numbers of another one."""
+        for one in kept:
+            if one.kind in KINDS:  # an older version may have told what this one doesn't know any more
+                self._keep((one.number, one.at, _resumed(one)))
+        self._next = following
 
     def _keep(self, numbered: tuple[int, float, Notice]) -> None:
         """Keep a notice; the oldest go where they are too many, or together too long."""
@@ -275,6 +353,15 @@ class Notices:
         """Return the newest security notices with their unix times, oldest first."""
         return tuple(self._security)
 
+    def handed(self) -> HandedNotices:
+        """Return what another one needs to go on."""
+        return HandedNotices(*self.ring.handed(), tuple(_handed(0, *one) for one in self._security))
+
+    def resume(self, handed: HandedNotices) -> None:
+        """Go on where another one was."""
+        self.ring.resume(handed.kept, handed.following)
+        self._security.extend((one.at, _resumed(one)) for one in handed.security if one.kind in KINDS)
+
     def tell(self, notice: Notice) -> None:
         """Tell one notice, from the loop's thread."""
         self.ring.add(notice)
@@ -290,3 +377,11 @@ def _noticed(number: int, at: float, notice: Notice) -> Noticed:
 def _weight(notice: Notice) -> int:
     lists = (value for value in notice.fields.values() if isinstance(value, tuple))
     return len(notice.text) + sum(len(item) for value in lists for item in value)
+
+
+def _handed(number: int, at: float, notice: Notice) -> HandedNotice:
+    return HandedNotice(number, at, notice.level, notice.kind, notice.text, notice.fields)
+
+
+def _resumed(handed: HandedNotice) -> Notice:
+    return Notice(handed.kind, handed.level, handed.text, handed.fields)

@@ -5,6 +5,7 @@ Decided here: nothing. Each method performs one effect, in the order in which th
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
@@ -15,20 +16,21 @@ from nexus_supervisor.core.content import EMPTY, Version
 from nexus_supervisor.core.control import Answer, Ended
 from nexus_supervisor.core.events import (
     Archived,
-    BindFailed,
-    Bound,
     GateEnded,
     LookFailed,
     Measured,
+    Prepared,
+    PrepareFailed,
     Recalled,
     RecordFailed,
+    Rehearsed,
     SpawnFailed,
+    UpgradeFailed,
 )
 from nexus_supervisor.core.notices import Notice
 from nexus_supervisor.core.problems import Problem
 from nexus_supervisor.errors import NexusError
 from nexus_supervisor.supervisor import clock
-from nexus_supervisor.supervisor.listeners import Listener, bound
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,11 +42,14 @@ if TYPE_CHECKING:
     from nexus_supervisor.supervisor.compiling import Compiling
     from nexus_supervisor.supervisor.contents import Contents
     from nexus_supervisor.supervisor.gates import Gates
+    from nexus_supervisor.supervisor.listeners import Listeners
     from nexus_supervisor.supervisor.output import Notices
     from nexus_supervisor.supervisor.records import Records
     from nexus_supervisor.supervisor.rows import Rows
     from nexus_supervisor.supervisor.signing import Signer
+    from nexus_supervisor.supervisor.upgrade import Upgrade
     from nexus_supervisor.supervisor.workers import Workers
+    from nexus_supervisor.supervisor.zygotes import Zygotes
 
     Recordable = (
         effects.Record
@@ -58,38 +63,7 @@ if TYPE_CHECKING:
         | effects.Release
     )
 
-__all__ = ["Performer", "Sockets"]
-
-
-class Sockets:
-    """Hold the listening sockets in use, if any, and those that a restart is about to use."""
-
-    def __init__(self, listeners: tuple[Listener, ...]) -> None:
-        self.current = listeners
-        self._next: tuple[Listener, ...] | None = None
-
-    @property
-    def newest(self) -> tuple[Listener, ...]:
-        """Return the sockets that a process gets which is started now."""
-        return self.current if self._next is None else self._next
-
-    def bind(self, settings: Settings) -> None:
-        """Bind beside the sockets in use; raise NexusError where that can't be."""
-        self._next = bound(settings.daemon.bind, settings.daemon.port)
-
-    def settle(self, *, adopted: bool) -> None:
-        """Close what is no longer needed: the old sockets or the new ones; the old ones stay where none were bound."""
-        if self._next is None:
-            return
-        leaving, self.current = (self.current, self._next) if adopted else (self._next, self.current)
-        self._next = None
-        for listener in leaving:
-            listener.close()
-
-    def close(self) -> None:
-        """Close all."""
-        for listener in (*self.current, *(self._next or ())):
-            listener.close()
+__all__ = ["Performer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +89,17 @@ class Performer:
         records: Records,
         gates: Gates,
         signer: Signer,
-        sockets: Sockets,
+        listeners: Listeners,
+        zygotes: Zygotes,
         notices: Notices,
-        leave: Callable[[int], None],
+        upgrade: Upgrade,
+        leave: Callable[[int, str], None],
     ) -> None:
         self._loop, self._gates = loop, gates
         self._post, self._contents, self._rows = post, contents, rows
         self._workers, self._compiling, self._records = workers, compiling, records
-        self._signer, self._sockets, self._notices = signer, sockets, notices
-        self._leave = leave
+        self._signer, self._listeners, self._zygotes, self._notices = signer, listeners, zygotes, notices
+        self._upgrade, self._leave = upgrade, leave
         self._replies: dict[int, _Asked] = {}
         self._tickets = 0
         self._recalled: Stored | None = None
@@ -177,12 +153,17 @@ class Performer:
                 self._workers.stage(effect, self._records.issued(effect.version))
             case effects.Send():
                 self._workers.send(effect.slot, effect.incarnation, effect.message)
+            case effects.Dump():
+                self._workers.signal(effect.slot, effect.incarnation, signal.SIGQUIT)
+            case effects.Terminate():
+                self._workers.signal(effect.slot, effect.incarnation, signal.SIGTERM)
             case effects.Kill():
                 self._workers.kill(effect.slot, effect.incarnation)
-            case effects.Bind():
-                self._bind(effect)
-            case effects.CloseListeners():
-                self._sockets.settle(adopted=effect.adopted)
+            case effects.Prepare():
+                self._prepare(effect)
+            case effects.Settle():
+                self._listeners.settle(adopted=effect.adopted)
+                self._zygotes.settle(adopted=effect.adopted)
             case effects.Adopt():
                 self._compiling.adopt(effect.digest)
             case effects.Keep():
@@ -190,9 +171,13 @@ class Performer:
             case effects.Announce():
                 self._notices.tell(effect.notice)
             case effects.Answer():
-                self._answer(effect.ticket, effect.outcome, settings.supervisor.workers)
+                self._answer(effect.ticket, effect.outcome, sum(one.workers for one in settings.programs))
+            case effects.Rehearse():
+                self._upgrade.rehearse(settings.supervisor.limits.upgrade_timeout_seconds)
+            case effects.HandOver():
+                self._upgrade.hand_over()
             case effects.Exit():
-                self._leave(effect.code)
+                self._leave(effect.code, effect.reason)
             case _:
                 assert_never(effect)
 
@@ -260,21 +245,25 @@ class Performer:
 
     def _spawn(self, effect: effects.Spawn) -> None:
         settings = self._contents.get(effect.digest).settings
-        sockets = self._sockets.newest if effect.fresh else self._sockets.current
-        held = () if effect.trial else sockets
-        record = self._workers.spawn(effect, settings, held, self._compiling.environment)
-        if record is not None:
-            self._records.spawned(record)
+        held = () if effect.trial else self._listeners.of(effect.program, fresh=effect.fresh)
+        self._workers.spawn(effect, settings, held, self._compiling.environment, self._records.spawned)
 
-    def _bind(self, effect: effects.Bind) -> None:
+    def _prepare(self, effect: effects.Prepare) -> None:
+        """Bind what is new, then import what may be; one answer, once both are there."""
+        settings = self._contents.get(effect.digest).settings
+
+        def imported(failure: str) -> None:
+            if failure:
+                self._post(PrepareFailed(failure, effect.serial))
+                return
+            self._notices.tell(listening(self._listeners.addresses(fresh=True)))
+            self._post(Prepared(effect.serial))
+
         try:
-            self._sockets.bind(self._contents.get(effect.digest).settings)
+            self._listeners.prepare(settings)
+            self._zygotes.prepare(settings, imported)
         except NexusError as error:
-            self._post(BindFailed(str(error)))
-            return
-        addresses = tuple(listener.address for listener in self._sockets.newest)
-        self._notices.tell(listening(addresses))
-        self._post(Bound())
+            self._post(PrepareFailed(str(error), effect.serial))
 
     def _answer(self, ticket: int, outcome: Outcome, slots: int) -> None:
         asked = self._replies.pop(ticket, None)
@@ -292,7 +281,7 @@ class Performer:
         asked.reply(Ended(outcome.exit_code, outcome.word, outcome.text, problems, canonical.encode(facts)))
 
 
-def _failure(effect: Effect, reason: str) -> Event | None:  # noqa: PLR0911 - one line for each effect
+def _failure(effect: Effect, reason: str) -> Event | None:  # noqa: C901, PLR0911 - one line for each effect
     """Return the event by which the fleet learns that an effect has failed; None where it doesn't wait for it."""
     match effect:
         case effects.Look():
@@ -309,8 +298,12 @@ def _failure(effect: Effect, reason: str) -> Event | None:  # noqa: PLR0911 - on
             return Archived(effect.version, reason)
         case effects.Spawn():
             return SpawnFailed(effect.slot, effect.incarnation, reason)
-        case effects.Bind():
-            return BindFailed(reason)
+        case effects.Prepare():
+            return PrepareFailed(reason, effect.serial)
+        case effects.Rehearse():
+            return Rehearsed(reason)
+        case effects.HandOver():
+            return UpgradeFailed(reason)
         case _:
             return None
 

@@ -11,10 +11,12 @@ import os
 import socket
 from array import array
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nexus_supervisor.core.framing import MAX_DESCRIPTORS, MAX_FRAME_BYTES, FrameDecoder, frame
-from nexus_supervisor.errors import ProtocolError
+from nexus_supervisor.core.handover import HandedPipe
+from nexus_supervisor.errors import ConflictError, ProtocolError
 from nexus_supervisor.supervisor import clock
 from nexus_supervisor.wire import close_all
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from nexus_supervisor.core.codec import Codec
 
-__all__ = ["Pipe"]
+__all__ = ["Pipe", "take_no_descriptors"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -36,6 +38,7 @@ MAX_FRAMES_PER_SECOND = 1_000
 MAX_FRAMES_AT_ONCE = 2_000
 """What a peer may say: five messages a version, so many a second for ever and so many in a burst. More is a flood."""
 
+_SO_PASSRIGHTS = 83  # asm-generic/socket.h; Python doesn't name it yet
 _LEFT = frozenset({errno.EPIPE, errno.ECONNRESET})
 _RECEIVE_BYTES = 256 * 1024
 _DESCRIPTOR_BYTES = array("i").itemsize
@@ -57,12 +60,16 @@ class Pipe(Generic[In, Out]):
         received: Callable[[In, list[int]], None],
         closed: Callable[[str | None], None],
         limit: int = MAX_FRAME_BYTES,
+        *,
+        unread: bytes = b"",
     ) -> None:
+        """Take over a connection; ``unread`` is the beginning of a message that has arrived before."""
         connection.setblocking(False)  # noqa: FBT003 - the signature of the standard library
         self._loop, self._connection = loop, connection
         self._incoming, self._outgoing = codecs
         self._received, self._closed = received, closed
         self._decoder = FrameDecoder(limit)
+        self._decoder.feed(unread)
         self._allowance = _Allowance()
         self._arrived: deque[int] = deque()
         self._waiting: deque[tuple[memoryview, list[int]]] = deque()
@@ -87,6 +94,13 @@ class Pipe(Generic[In, Out]):
         self._waiting.append((raw, copies))
         if len(self._waiting) == 1:
             self._write()
+
+    def handed(self) -> HandedPipe:
+        """Return what another one needs to go on; raise ConflictError where something is on its way to the peer."""
+        if self._waiting or self._arrived or self._connection.fileno() < 0:
+            message = "a process does not read what it is sent"
+            raise ConflictError(message)
+        return HandedPipe(self._connection.fileno(), self._decoder.rest)
 
     def close(self) -> None:
         """Close the socket and everything that waits, without a word to anybody."""
@@ -204,3 +218,12 @@ def _copies(descriptors: Sequence[int]) -> list[int]:
         close_all(copies)
         raise
     return copies
+
+
+def take_no_descriptors(connection: socket.socket) -> None:
+    """Have the kernel refuse a peer that passes descriptors (Linux 6.16), elsewhere the pipe ends it.
+
+    To close somebody else's descriptor may block: a socket with SO_LINGER, a file on a dead server.
+    """
+    with suppress(OSError):  # an older kernel
+        connection.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)

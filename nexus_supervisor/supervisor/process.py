@@ -12,9 +12,9 @@ import resource
 import signal
 import sys
 
-__all__ = ["harden"]
+__all__ = ["gain_no_rights", "harden"]
 
-_PR_SET_DUMPABLE = 4
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
 _STDERR = 2
 
 
@@ -23,9 +23,19 @@ def harden() -> None:
     _hold_stdio()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGIO, signal.SIG_IGN)
+    _control(_PR_SET_DUMPABLE, 0)
+
+
+def gain_no_rights() -> None:
+    """Gain no rights by anything that is exec'd from now on (set-user-ID programs); all that is started inherits it."""
+    _control(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _control(option: int, value: int) -> None:
+    """Set an attribute of this process (prctl(2)); raise OSError where the kernel refuses."""
     if sys.platform == "linux":
         library = ctypes.CDLL(None, use_errno=True)
-        if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        if library.prctl(option, value, 0, 0, 0) != 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
 

@@ -29,6 +29,7 @@ from nexus_supervisor.core.records import (
 )
 from nexus_supervisor.errors import DamageError, NexusError
 from nexus_supervisor.supervisor import clock
+from nexus_supervisor.supervisor.signals import deafen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +56,8 @@ class Records:
 
     def __init__(self, store: Store, post: Callable[[Event], None], told: Callable[[Notice], None]) -> None:
         self._store, self._post, self._told = store, post, told
-        self._journal = ThreadPoolExecutor(1, "journal")
-        self._archive = ThreadPoolExecutor(1, "archive")
+        self._journal = ThreadPoolExecutor(1, "journal", initializer=deafen)
+        self._archive = ThreadPoolExecutor(1, "archive", initializer=deafen)
         self._issued: deque[Stored] = deque(maxlen=_KEPT_VERSIONS)
         self.committed: Stored | None = store.recovered.committed
 
@@ -171,6 +172,11 @@ class Records:
             self._post(Archived(version, failure))
 
         self._watched(self._archive.submit(write))
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what is queued is written; raise TimeoutError where the disk takes longer than that."""
+        for pool in (self._archive, self._journal):
+            pool.submit(int).result(seconds)
 
     def close(self) -> None:
         """Let what is queued be written, then close the journal."""

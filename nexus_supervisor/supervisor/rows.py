@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from nexus_supervisor.core.cells import COMPLETE, WORD_BYTES, Layout, Totals
+from nexus_supervisor.core.handover import HandedColumn, HandedRows
 from nexus_supervisor.core.readings import Reading
 
 if TYPE_CHECKING:
@@ -23,16 +24,31 @@ __all__ = ["Rows"]
 class Rows:
     """Hold the memory of the counters, the rows of entries and the columns of processes."""
 
-    def __init__(self, rows: int, columns: int) -> None:
+    def __init__(self, rows: int, columns: int, descriptor: int | None = None) -> None:
+        """Make the memory, or map that of ``descriptor``, which is ours from now on."""
         self.layout = Layout(rows, columns)
-        self.descriptor = os.memfd_create("nexus-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.descriptor, self.layout.size_bytes)
-        # a worker that shortened it would end every process that looks at what is gone, by SIGBUS
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        self.descriptor = _made(self.layout.size_bytes) if descriptor is None else descriptor
         self._words = memoryview(mmap.mmap(self.descriptor, self.layout.size_bytes)).cast("B").cast("Q")
         self._rows: dict[tuple[str, str], int] = {}
         self._free: list[int] = []
         self._columns: dict[tuple[str, int], int] = {}
+
+    @classmethod
+    def resumed(cls, handed: HandedRows) -> Self:
+        """Go on counting where another one was."""
+        rows = cls(handed.rows, handed.columns, handed.descriptor)
+        rows._rows = {(section, name): row for section, taken in handed.taken.items() for name, row in taken.items()}
+        rows._free = list(handed.free)
+        rows._columns = {(one.slot, one.incarnation): one.column for one in handed.processes}
+        return rows
+
+    def handed(self) -> HandedRows:
+        """Return what another one needs to go on counting."""
+        taken: dict[str, dict[str, int]] = {}
+        for (section, name), row in self._rows.items():
+            taken.setdefault(section, {})[name] = row
+        processes = tuple(HandedColumn(*key, column) for key, column in self._columns.items())
+        return HandedRows(self.descriptor, self.layout.rows, self.layout.slots, taken, tuple(self._free), processes)
 
     def row(self, section: str, name: str) -> int | None:
         """Return the row of an entry, a new one where it has none; None where no row is left."""
@@ -85,3 +101,11 @@ class Rows:
     def close(self) -> None:
         """Close the descriptor; workers that map the memory keep it."""
         os.close(self.descriptor)
+
+
+def _made(size_bytes: int) -> int:
+    descriptor = os.memfd_create("nexus-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size_bytes)
+    # a worker that shortened it would end every process that looks at what is gone, by SIGBUS
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor

@@ -1,7 +1,7 @@
 """Signals: what each one asks of the supervisor.
 
-Decided here: which signals mean something, and that those which other daemons give a meaning to end or stop nothing
-here. Not decided here: what a signal leads to (whoever ``act`` belongs to).
+Decided here: which signals are meant for the supervisor, and that none of them ends or stops it before it can act on
+them. Not decided here: what a signal leads to (``run.py``).
 
 A handler only hands a call to the event loop. The loop's own way (``add_signal_handler``) is not used: it passes the
 numbers through a pipe of limited room, so that a storm of one signal can push another one out.
@@ -11,29 +11,57 @@ from __future__ import annotations
 
 import signal
 import socket
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType, TracebackType
 
-__all__ = ["WITHOUT_MEANING", "Signals", "pass_over"]
+__all__ = ["GROUP_SIGNALS", "HELD_SIGNALS", "Signals", "deaf", "deafen", "pass_over"]
 
-WITHOUT_MEANING = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
-"""Signals that mean something to other daemons, and by default end or stop a process."""
+GROUP_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+"""What a terminal or an operator sends, maybe to the whole process group, and means for the supervisor."""
+
+HELD_SIGNALS = frozenset({*GROUP_SIGNALS, signal.SIGTERM, signal.SIGCHLD})
+"""What must not be lost while one supervisor hands over to another."""
 
 _WAKE_BYTES = 4096
 
 
 def pass_over() -> None:
-    """Have signals do nothing that mean nothing here, nor HUP until somebody acts on it: a start looks anyway.
+    """Have signals do nothing until somebody acts on them, but INT, which ends a start like TERM.
 
     Each gets a function that does nothing: to ignore them would be inherited by every process that we start.
     """
-    for number in (*WITHOUT_MEANING, signal.SIGHUP):
-        signal.signal(number, _nothing)
+    for number in GROUP_SIGNALS:
+        if number is not signal.SIGINT:
+            signal.signal(number, _nothing)
+
+
+def deafen() -> None:
+    """Have signals go to other threads than this one: one that comes while they wait for a new supervisor is kept."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Hold signals back while the block runs; a thread that is started in it holds them back for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Signals:
@@ -58,7 +86,7 @@ class Signals:
             taken.callback(self._loop.remove_reader, reading)
             for number in self._acts:
                 signal.signal(number, self._arrived)
-            taken.callback(_ignore, (*self._acts, *WITHOUT_MEANING))
+            taken.callback(_ignore, (*self._acts, *GROUP_SIGNALS))
             self._held = taken.pop_all()
         return self
 
@@ -70,6 +98,11 @@ class Signals:
         The interpreter ends with default actions for what has a function, and leaves alone what is ignored.
         """
         self._held.close()
+
+    def hold(self) -> None:
+        """Put what came and was not acted on back among the signals that wait; the caller holds signals back."""
+        for number in tuple(self._waiting):
+            signal.pthread_kill(threading.get_ident(), number)
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
         """Note a signal; called between any two steps of the main thread, so all else is left to the loop."""
@@ -84,8 +117,8 @@ class Signals:
 
 
 def _ignore(numbers: Iterable[signal.Signals]) -> None:
-    for number in numbers:
-        signal.signal(number, signal.SIG_IGN)
+    for number in numbers:  # children of a process that ignores CHLD can't be waited for
+        signal.signal(number, signal.SIG_DFL if number is signal.SIGCHLD else signal.SIG_IGN)
 
 
 def _drain(reading: socket.socket) -> None:

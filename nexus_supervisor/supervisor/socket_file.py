@@ -23,10 +23,16 @@ __all__ = ["SocketFile"]
 class SocketFile:
     """Hold the socket file: visible under its name only while it listens, removed only if it is still ours."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, identity: tuple[int, int] | None = None) -> None:
+        """Hold a file that is about to be made, or the one of this device and inode."""
         self._path = path
         self._draft = path.with_name(path.name + ".new")
-        self._identity: tuple[int, int] | None = None
+        self._identity = identity
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Return device and inode of the file; zeros where there is none."""
+        return self._identity or (0, 0)
 
     def bind(self) -> socket.socket:
         """Return a socket bound to a temporary name with mode 0600."""

@@ -28,20 +28,24 @@ from nexus_supervisor.errors import RejectedError
 from nexus_supervisor.supervisor import keys
 from nexus_supervisor.supervisor.child import environment
 from nexus_supervisor.supervisor.compiling import Compiling, Verdict
-from nexus_supervisor.supervisor.contents import Contents
+from nexus_supervisor.supervisor.contents import Contents, settings_of
+from nexus_supervisor.supervisor.isolation import Isolation, isolation_asked
 from nexus_supervisor.supervisor.signing import Signer
 from nexus_supervisor.supervisor.store import Store
+from nexus_supervisor.supervisor.versions import content_of
+from nexus_supervisor.wire import close_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from nexus_supervisor.core.handover import Handover
     from nexus_supervisor.core.records import Answered
     from nexus_supervisor.core.shape import Shape
     from nexus_supervisor.supervisor.archive import Stored
     from nexus_supervisor.supervisor.recovery import Recovered
 
-__all__ = ["Beginning", "Listening", "begin"]
+__all__ = ["Beginning", "Listening", "begin", "resume"]
 
 _FIRST_TICKET = 0
 """Of the looks of a start; the fleet counts its own from 1."""
@@ -81,6 +85,7 @@ class Beginning:
     history: History
     answered: Mapping[str, tuple[str, Outcome]]
     pepper: bytes
+    isolation: Isolation
 
     def __repr__(self) -> str:
         """Show nothing of what it holds."""
@@ -93,7 +98,9 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
     pepper = keys.load_pepper(directory)
     contents, verdicts = Contents(overrides), Listening()
     told = Begin(str(directory), canonical.encode(overrides), pepper)
-    compiling = Compiling(loop, told, environment(os.environ, ()) | _references(), contents, verdicts)
+    variables = environment(os.environ, ()) | _references()
+    beforehand = await asyncio.to_thread(isolation_asked, directory, overrides)
+    compiling = Compiling(loop, told, variables, contents, verdicts, beforehand)
     unread = parse({}, overrides, cpu_count=1).settings  # as long as no file of the directory is known
     try:
         verdict = await _look(loop, compiling, verdicts, unread, whole=True)
@@ -105,12 +112,16 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
             _refuse_nothing(directory, candidate, problems)
         elif candidate is None or candidate.digest != committed.content.digest:
             kept = contents.put(committed.content, None)
+            if candidate is None:
+                compiling.isolate(Isolation.of(kept.settings))
             missing = await _resolve(loop, compiling, contents, committed, kept.settings)
             if not isinstance(verdict, LookFailed) and not missing:
                 rest = _rest(await _look(loop, compiling, verdicts, settings, whole=False), committed)
             if candidate is None or candidate.digest in history.quarantined or candidate.wanted == history.pinned:
                 _refuse_missing(committed, problems, missing)
                 settings = kept.settings if rest is None else rest.settings
+        isolation = Isolation.of(settings)
+        compiling.isolate(isolation)
         fallback = None if committed is None else contents.get(committed.content.digest).settings
         warnings = verdict.warnings if isinstance(verdict, CandidateSeen) else ()
         return Beginning(
@@ -128,10 +139,55 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
             history,
             {push_id: (answered.verb, _outcome(answered)) for push_id, answered in store.recovered.answered.items()},
             pepper,
+            isolation,
         )
     except BaseException:
         compiling.close()
         raise
+
+
+def resume(directory: Path, overrides: Mapping[str, Any], handed: Handover, *, allow_unsigned: bool) -> Beginning:
+    """Return what another supervisor knew: the committed version runs, and its secrets are at hand.
+
+    The compiler is started by the first look, which is to follow. Raise NexusError where the store says otherwise.
+    """
+    pepper = keys.load_pepper(directory)
+    contents, verdicts = Contents(overrides), Listening()
+    told = Begin(str(directory), canonical.encode(overrides), pepper)
+    runs = settings_of(content_of(directory, handed.fleet.version), overrides)
+    isolation = Isolation.of(runs)
+    variables = environment(os.environ, ()) | _references()
+    compiling = Compiling(asyncio.get_running_loop(), told, variables, contents, verdicts, isolation)
+    compiling.environment = frozenset(handed.environment)
+    signer, store = _open(directory, runs, allow_unsigned=allow_unsigned)
+    recovered, history = store.recovered, _history(store)
+    if recovered.committed is None or (history.version, history.digest) != (handed.fleet.version, handed.fleet.digest):
+        message = f"the journal says that version {history.version} is committed, and {handed.fleet.version} runs"
+        raise RejectedError(message)
+    secrets = {one.digest: one.secrets for one in handed.contents}
+    for stored in (recovered.previous, recovered.committed):
+        if stored is not None:
+            contents.put(stored.content, secrets.pop(stored.content.digest, None))
+    close_all(secrets.values())
+    settings = contents.get(recovered.committed.content.digest).settings
+    answered = {push_id: (one.verb, _outcome(one)) for push_id, one in recovered.answered.items()}
+    return Beginning(
+        settings,
+        settings,
+        None,
+        None,
+        (),
+        (),
+        contents,
+        compiling,
+        verdicts,
+        signer,
+        store,
+        history,
+        answered,
+        pepper,
+        isolation,
+    )
 
 
 def _refuse_nothing(directory: Path, candidate: Candidate | None, problems: tuple[Problem, ...]) -> None:

@@ -55,7 +55,7 @@ def made_from(directory: str | PathLike[str], version: int) -> Made:
     sections = found.content.sections.items()
     rows = {name: {entry: row for row, entry in enumerate(section.entries)} for name, section in sections}
     with _importing(where, found.settings):
-        built = Builder(supervisor.program).build(found.content, NOTHING, found.secrets, rows)
+        built = Builder(found.settings.programs[0].program).build(found.content, NOTHING, found.secrets, rows)
         snapshot = Snapshot(Version(version), found.content.digest, built.sections, built.daemon, built.rows)
         hooks = load_hooks(supervisor.hooks)
         if hooks.prepare is not None:

@@ -36,8 +36,8 @@ async def stream(send, fifo):
     await send({"type": "http.response.body", "body": b"%d %d" % (current().version, inside)})
 
 
-async def events(send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+async def events(send, headers=()):
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     while True:
         await send({"type": "http.response.body", "body": b"event\\n", "more_body": True})
         await asyncio.sleep(3600)
@@ -73,6 +73,8 @@ async def app(scope, receive, send):
             await stream(send, scope["query_string"].decode())
         case "/events":
             await events(send)
+        case "/event-stream":
+            await events(send, [(b"content-type", b"text/event-stream; charset=utf-8")])
         case "/wait":
             await asyncio.Event().wait()
         case "/503":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nexus_supervisor.agent.drain import OVERDUE_STATUS
 from nexus_supervisor.core.messages import Booted, Drained, Retired
 from tests.support.serving import ONE, TWO, Load, a_server, connected, get, push, retired, totals
 from tests.support.workers import Site, Worker, a_content
@@ -161,9 +163,25 @@ def test_an_endless_stream_is_cut_at_the_deadline(site: Site) -> None:
 
         worker.drain(timeout_seconds=0.2)
 
+        assert worker.ended() == OVERDUE_STATUS
+        assert worker.messages[-1] == Drained("shop-0", 1, cut=1)
+        assert "1 requests were cut off" in worker.log()
+        assert "Traceback" not in worker.log()
+        with pytest.raises(IncompleteRead):
+            response.read()
+
+
+def test_a_stream_of_events_ends_well_at_the_deadline_and_nothing_is_lost(site: Site) -> None:
+    with a_server(site).serve(ONE) as worker, connected(site.address) as client:
+        client.request("GET", "/event-stream")
+        response = client.getresponse()
+        assert response.readline() == b"event\n"
+
+        worker.drain(timeout_seconds=0.2)
+
+        assert response.read() == b""
         assert worker.ended() == 0
-        assert isinstance(worker.messages[-1], Drained)
-        assert "1 requests are cut off" in worker.log()
+        assert worker.messages[-1] == Drained("shop-0", 1)
         assert "Traceback" not in worker.log()
 
 
@@ -176,7 +194,7 @@ def test_a_request_that_is_not_answered_by_the_deadline_is_answered_503(site: Si
         response = client.getresponse()
 
         assert (response.status, response.getheader("Connection")) == (503, "close")
-        assert worker.ended() == 0
+        assert worker.ended() == OVERDUE_STATUS
         assert totals(site).errors == 1
 
 

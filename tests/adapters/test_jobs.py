@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nexus_supervisor.agent.drain import OVERDUE_STATUS
 from nexus_supervisor.core.messages import Booted, Erred, Retired
 from tests.support.serving import ONE, TWO, a_server, reading, retired, totals
 
@@ -228,6 +229,30 @@ def test_a_new_version_ends_a_wait_and_so_does_the_drain(site: Site, tasks: Task
         assert totals(site).requests == 2
 
 
+def test_the_silence_of_a_job_in_hand_means_nothing_and_since_when_it_is_so_is_told(site: Site, tasks: Tasks) -> None:
+    with a_job_worker(site, "stepwise") as worker:
+        tasks.heard()
+        in_hand = reading(site)
+        begin_to_drain(worker)
+        tasks.say("none")
+        worker.ended()
+
+        assert in_hand.alive is None
+        assert in_hand.waiting_since is not None
+        assert reading(site).alive is not None
+        assert reading(site).waiting_since is None
+
+
+def test_the_loop_of_an_async_job_says_that_it_is_alive_while_the_job_is_in_hand(site: Site, tasks: Tasks) -> None:
+    with a_job_worker(site, "forever") as worker:
+        tasks.heard()
+        while reading(site).alive is None:
+            assert worker.process.poll() is None
+
+        assert reading(site).waiting_since is not None
+        assert finish(worker, timeout_seconds=0.1) == OVERDUE_STATUS
+
+
 @pytest.mark.parametrize("handle", ["idle", "idle_async"])
 def test_a_worker_that_waits_says_that_it_is_alive(site: Site, tasks: Tasks, handle: str) -> None:
     with a_job_worker(site, handle) as worker:
@@ -288,7 +313,7 @@ def test_an_async_job_is_cut_off_at_the_deadline_and_may_tidy_up(site: Site, tas
     with a_job_worker(site, "forever") as worker:
         tasks.heard()
 
-        assert finish(worker, timeout_seconds=0.1) == 0
+        assert finish(worker, timeout_seconds=0.1) == OVERDUE_STATUS
         assert tasks.heard() == ["tidied up"]
         assert "the job in hand is cut off" in worker.log()
         assert "Traceback" not in worker.log()
@@ -298,7 +323,7 @@ def test_a_plain_job_that_goes_on_after_the_deadline_ends_with_the_process(site:
     with a_job_worker(site, "stepwise") as worker:
         tasks.heard()
 
-        assert finish(worker, timeout_seconds=0.1) == 75
+        assert finish(worker, timeout_seconds=0.1) == OVERDUE_STATUS
 
 
 def test_a_worker_that_is_told_to_end_before_its_first_job_ends(site: Site, tasks: Tasks) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,6 +161,27 @@ def test_a_web_socket_that_only_sends_is_closed_by_draining_too(chat: Site) -> N
         assert worker.ended() == 0
         assert totals(chat).errors == 0
         assert "Traceback" not in worker.log()
+
+
+def test_a_client_with_a_backlog_that_nobody_read_hears_1012_too(chat: Site) -> None:
+    with a_server(chat, app="chat:app").serve(ONE) as worker, dial(chat, "/deaf") as connection:
+        connection.recv()
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(send_on_and_on, connection)
+            worker.drain()
+            with pytest.raises(ConnectionClosed, match="1012"):
+                list(connection)
+            sending.result()
+
+        assert worker.ended() == 0
+        assert "Traceback" not in worker.log()
+
+
+def send_on_and_on(connection: ClientConnection) -> None:
+    """Send until the connection is closed."""
+    with suppress(ConnectionClosed):
+        while True:
+            connection.send("x" * 65_536)
 
 
 def test_a_client_that_leaves_is_no_error(chat: Site) -> None:

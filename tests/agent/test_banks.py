@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexus_supervisor.agent.holder import Holder
 from nexus_supervisor.agent.progress import Progress
 from nexus_supervisor.agent.shared import SharedCounters
 from nexus_supervisor.core.cells import Layout
@@ -92,7 +93,7 @@ def test_a_version_that_is_activated_again_goes_on_counting(memory: Memory) -> N
 
 
 def test_a_loop_says_when_it_turned_and_how_late_it_was_at_most(memory: Memory) -> None:
-    progress = Progress(memory.counters)
+    progress = Progress(memory.counters, Holder(lambda: None))
     memory.counters.activated(5)
     assert memory.reading().beat is None
 
@@ -105,7 +106,7 @@ def test_a_loop_says_when_it_turned_and_how_late_it_was_at_most(memory: Memory) 
 
 
 def test_a_delay_that_began_on_the_version_before_is_not_the_new_ones(memory: Memory) -> None:
-    progress = Progress(memory.counters)
+    progress = Progress(memory.counters, Holder(lambda: None))
     memory.counters.activated(5)
     progress.tick()
     memory.counters.activated(6)
@@ -118,7 +119,7 @@ def test_a_delay_that_began_on_the_version_before_is_not_the_new_ones(memory: Me
 
 
 def test_a_loop_that_only_keeps_pace_has_no_beat(memory: Memory) -> None:
-    Progress(memory.counters).pace()
+    Progress(memory.counters, Holder(lambda: None)).pace()
 
     assert memory.counters.totals().ticks == 1
     assert memory.reading().beat is None

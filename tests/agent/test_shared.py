@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexus_supervisor.agent.holder import Holder
 from nexus_supervisor.agent.progress import Progress
 from nexus_supervisor.agent.shared import SharedCounters
 from nexus_supervisor.core.cells import Layout, Totals, count_in, counted
@@ -119,12 +120,12 @@ def test_no_limit_counts_nothing_and_rows_are_apart(memory: int) -> None:
 
 
 def test_totals_go_on_in_the_next_process_of_a_slot(memory: int) -> None:
-    first = Progress(counters(memory, 1))
+    first = Progress(counters(memory, 1), Holder(lambda: None))
     first.request()
     first.request()
     first.error()
 
-    later = Progress(counters(memory, 1))
+    later = Progress(counters(memory, 1), Holder(lambda: None))
     later.request()
     later.tick()
 

@@ -54,12 +54,15 @@ def shorten_what_is_shared():
             os.ftruncate(int(number), 0)
 
 def answer_with(agent, change):
-    """Send something else than the truth about each version from now on."""
+    """Send something else than the truth about the version that is each process's own to lie about."""
     send = agent._parent._wire.send
     def lie(message, descriptors=()):
-        send(change(message) if isinstance(message, (Staged, Active)) else message, descriptors)
+        lies = isinstance(message, (Staged, Active)) and message.version == agent.incarnation + 1
+        send(change(message) if lies else message, descriptors)
     agent._parent._wire.send = lie
 '''
+
+PATIENT = "restart.backoff_seconds = 0\nrestart.max_restarts = 1000\n"
 
 BREAKS_THE_PROTOCOL = {
     "random bytes": "write(agent, b'\\xff' + os.urandom(65536))",
@@ -93,7 +96,7 @@ LIES = {
 
 def test_a_worker_that_breaks_the_protocol_is_ended_and_nobody_else_is(tmp_path: Path) -> None:
     evil = ", ".join(f"lambda agent: {one}" for one in BREAKS_THE_PROTOCOL.values())
-    directory = make_stall(tmp_path, f"{TOOLS}\nEVIL = [{evil}]\n", settings="restart.backoff_seconds = 0\n")
+    directory = make_stall(tmp_path, f"{TOOLS}\nEVIL = [{evil}]\n", settings=PATIENT)
     with Nexus(directory) as nexus:
         last = len(BREAKS_THE_PROTOCOL) + 1
         fenced = {told["incarnation"] for told in nexus.history("slot_fenced", slot="serve-1")}
@@ -113,7 +116,7 @@ def test_a_worker_that_breaks_the_protocol_is_ended_and_nobody_else_is(tmp_path:
 def test_a_worker_that_lies_about_a_version_is_ended_before_the_push_is_complete(tmp_path: Path) -> None:
     evil = ", ".join(f"lambda agent: answer_with(agent, {one})" for one in LIES.values())
     timeouts = "rollout.stage_timeout_seconds = 0.5\nrollout.activate_timeout_seconds = 0.5\n"
-    settings = f"restart.backoff_seconds = 0\n{timeouts}"
+    settings = f"{PATIENT}{timeouts}"
     directory = make_stall(tmp_path, f"{TOOLS}\nEVIL = [{evil}]\n", settings=settings)
     with Nexus(directory) as nexus:
         for number, claim in enumerate(LIES, 1):

@@ -14,30 +14,29 @@ from tests.support.nexus import Nexus
 if TYPE_CHECKING:
     from pathlib import Path
 
-WITHOUT_MEANING = (
+WITHOUT_END = (
+    signal.SIGHUP,
     signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGQUIT,
     signal.SIGWINCH,
     signal.SIGPIPE,
     signal.SIGURG,
     signal.SIGCONT,
     signal.SIGCHLD,
-    signal.SIGIO,
 )
-FOR_THE_GROUP = (*WITHOUT_MEANING[:5], signal.SIGHUP)
-STORM = 3_000
+"""Signals that neither end nor stop the supervisor, nor a worker."""
+
+IGNORED_BY_WORKERS = (*WITHOUT_END, signal.SIGUSR2, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU)
+FOR_THE_GROUP = (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN)
+STORM = 10_000
 
 
-def test_signals_without_a_meaning_end_and_stop_nothing(tmp_path: Path) -> None:
+def test_signals_that_end_nothing_end_and_stop_nothing(tmp_path: Path) -> None:
     with Nexus(make_stall(tmp_path)) as nexus:
         before = nexus.workers()
-        for number in WITHOUT_MEANING:
+        for number in WITHOUT_END:
             nexus.signal(number)
             assert nexus.push().exit_code == 0, number
-        for number in (*WITHOUT_MEANING, signal.SIGHUP, signal.SIGINT):
+        for number in (*IGNORED_BY_WORKERS, signal.SIGQUIT):
             for worker in before.values():
                 os.kill(worker["pid"], number)
         add_item(nexus.directory, "bolt")
@@ -68,7 +67,7 @@ def test_a_signal_to_the_group_ends_no_worker_that_is_just_starting(tmp_path: Pa
 def test_a_storm_of_signals_loses_neither_a_change_nor_the_order_to_end(tmp_path: Path, last: signal.Signals) -> None:
     with Nexus(make_stall(tmp_path, workers=1, settings="watch.reconcile_seconds = 3600\n")) as nexus:
         for number in range(STORM):
-            nexus.signal((signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH)[number % 3])
+            nexus.signal((signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGWINCH)[number % 4])
         add_item(nexus.directory, "bolt")
         assert nexus.push().exit_code == 0
         assert nexus.version == 2
@@ -80,3 +79,13 @@ def test_a_storm_of_signals_loses_neither_a_change_nor_the_order_to_end(tmp_path
                 break
         assert nexus.exit_code() == 0
         assert state(os.getpid())
+
+
+def test_a_storm_on_workers_loses_no_version(tmp_path: Path) -> None:
+    with Nexus(make_stall(tmp_path)) as nexus:
+        pids = [worker["pid"] for worker in nexus.workers().values()]
+        for number in range(STORM):
+            os.kill(pids[number % 2], IGNORED_BY_WORKERS[number % len(IGNORED_BY_WORKERS)])
+        add_item(nexus.directory, "bolt")
+        assert nexus.push().exit_code == 0
+        assert [worker["pid"] for worker in nexus.workers().values()] == pids

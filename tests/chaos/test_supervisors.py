@@ -6,12 +6,15 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Self
+
+import pytest
 
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.core.control import PushRequest
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 SEED = 20_261_124
 ROUNDS = 5
+RACERS = 20
+HELD = re.compile(r"a supervisor( \(pid \d+\))? already runs on")
 
 MOMENTS = [("fdatasync", 1), ("fdatasync", 2), ("fsync", 1), ("rename", 1), ("symlinkat", 1), ("rename", 2)]
 """System calls of a push that its supervisor does not survive, and which one of them it is."""
@@ -96,6 +101,24 @@ def test_a_supervisor_killed_at_any_moment_loses_nothing_that_was_acknowledged(t
         assert version > started_with
 
 
+@pytest.mark.parametrize("notice", ["version_holds", "rollout_started", "version_staged", "committed", "archived"])
+def test_a_supervisor_killed_at_a_step_of_a_push_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, notice: str
+) -> None:
+    directory = make_stall(tmp_path)
+    version, price = 0, 1
+    for count in range(2):
+        with Nexus(directory) as nexus:
+            assert nexus.version >= version
+            with Pusher(directory, price + 1) as pusher:
+                for _ in range(3 + count):
+                    nexus.until("committed")
+                nexus.until(notice)
+                nexus.kill()
+        version, price = recovered(directory)
+        assert max(pusher.acknowledged, 1) <= price <= pusher.attempted
+
+
 @as_root
 @with_strace
 def test_a_supervisor_killed_in_any_system_call_of_a_push_leaves_the_old_or_the_new_version(tmp_path: Path) -> None:
@@ -122,22 +145,27 @@ def test_a_supervisor_beside_a_running_one_is_refused_however_many_try(tmp_path:
         assert nexus.push().exit_code == 0
 
 
-def test_of_supervisors_that_race_for_a_directory_one_runs_whatever_a_dead_one_left(tmp_path: Path) -> None:
+def test_of_20_supervisors_that_race_for_a_directory_one_runs_whatever_a_dead_one_left(tmp_path: Path) -> None:
     directory = make_stall(tmp_path, workers=1)
     (directory / "state").mkdir(mode=0o700)
     (directory / "state" / "supervisor.pid").write_text("1\n")
     (directory / "state" / ".supervisor.pid.new").write_text("1\n")
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as dead:
         dead.bind(str(directory / "state" / "control.sock"))
-    racing = [subprocess.Popen(run(directory), stderr=subprocess.DEVNULL) for _ in range(8)]
-    while len(left := [one for one in racing if one.poll() is None]) > 1:
-        os.sched_yield()
-    (winner,) = left
-    assert sorted(one.returncode for one in racing if one is not winner) == [6] * 7
-    assert (directory / "state" / "supervisor.pid").read_text() == f"{winner.pid}\n"
-    await_answer(directory)
-    winner.terminate()
-    assert winner.wait(PATIENCE_SECONDS) == 0
+    with contextlib.ExitStack() as files:
+        said = [files.enter_context((tmp_path / f"{number}.log").open("w+")) for number in range(RACERS)]
+        racing = [subprocess.Popen(run(directory), stderr=file) for file in said]
+        while len(left := [one for one in racing if one.poll() is None]) > 1:
+            os.sched_yield()
+        (winner,) = left
+        assert sorted(one.returncode for one in racing if one is not winner) == [6] * (RACERS - 1)
+        assert (directory / "state" / "supervisor.pid").read_text() == f"{winner.pid}\n"
+        for one, file in zip(racing, said, strict=True):
+            file.seek(0)
+            assert one is winner or HELD.search(file.read()), one
+        await_answer(directory)
+        winner.terminate()
+        assert winner.wait(PATIENCE_SECONDS) == 0
     assert leaks.files(directory) == []
 
 

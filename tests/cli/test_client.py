@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nexus_supervisor import client as client_module
-from nexus_supervisor import errors
+from nexus_supervisor import conversation, errors
 from nexus_supervisor.client import ControlClient
 from nexus_supervisor.core import canonical
 from nexus_supervisor.core.control import (
@@ -180,7 +180,7 @@ def test_a_status_that_does_not_come_names_the_process_to_look_at(
 def test_a_supervisor_that_accepts_nobody_is_told_apart_from_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(conversation, "CONNECT_SECONDS", 0.05)
     (tmp_path / "state").mkdir()
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.bind(str(tmp_path / "state" / "control.sock"))

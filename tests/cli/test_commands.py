@@ -133,6 +133,7 @@ def test_with_json_one_document_is_on_stdout_whatever_the_end(tmp_path: Path, en
         ),
         (["restart"], RestartRequest(reason="", now=False, push_id="p-1")),
         (["restart", "--now", "--reason", "new code"], RestartRequest("new code", now=True, push_id="p-1")),
+        (["restart", "--force", "--reason", "mended"], RestartRequest("mended", now=False, push_id="p-1", force=True)),
         (["rollback"], RollbackRequest(version=None, reason="", push_id="p-1")),
         (["rollback", "11", "--reason", "it was better"], RollbackRequest(11, "it was better", "p-1")),
     ],
@@ -159,7 +160,8 @@ def test_a_command_that_waits_sends_one_request_and_asks_how_it_goes(
         (["stop"], StopRequest(now=False)),
         (["stop", "--now"], StopRequest(now=True)),
         (["status"], StatusRequest()),
-        (["workers"], StatusRequest()),
+        (["workers"], StatusRequest(sizes=True)),
+        (["top"], StatusRequest(sizes=True)),
     ],
 )
 def test_a_command_sends_one_request(tmp_path: Path, arguments: list[str], request_sent: object) -> None:
@@ -433,7 +435,7 @@ def test_every_command_takes_its_directory_as_an_argument_too(tmp_path: Path, na
     assert by_argument.exit_code == by_option.exit_code
 
 
-ARGUMENTS_OF_THEIR_OWN = {"diff", "explain", "rollback", "schema", "show"}
+ARGUMENTS_OF_THEIR_OWN = {"diff", "explain", "logs", "rollback", "scale", "schema", "show"}
 
 
 @pytest.mark.parametrize("name", sorted({*main.list_commands(click.Context(main))} - ARGUMENTS_OF_THEIR_OWN))
@@ -453,6 +455,7 @@ def test_two_different_directories_are_wrong_usage(tmp_path: Path, name: str) ->
         ["push", "--expect", "-1"],
         ["push", "--now"],
         ["push", "--force", "--reason", " "],
+        ["restart", "--force"],
         ["push", "--allow", "shrink"],
         ["push", "--allow", "everything", "--reason", "x"],
         ["push", "--strategy", "fast"],

@@ -194,7 +194,7 @@ def test_run_hands_on_what_the_options_give_and_nothing_else(
     assert run("run", tmp_path).exit_code == 4
     assert run("run", tmp_path, *everything).exit_code == 4
 
-    given = {"daemon": {"bind": "::1", "port": 0}, "supervisor": {"workers": 3, "program": "asgi", "app": "main:app"}}
+    given = {"daemon": {"bind": ["[::1]:0"]}, "supervisor": {"workers": 3, "program": "asgi", "app": "main:app"}}
     assert started == [(tmp_path, {}, False), (tmp_path, given, True)]
 
 

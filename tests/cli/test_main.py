@@ -35,7 +35,7 @@ finally:
     assert HEAVY.isdisjoint(shown.stderr.split())
 
 
-ARGUMENTS_OF_THEIR_OWN = {"diff", "explain", "rollback", "schema", "show"}
+ARGUMENTS_OF_THEIR_OWN = {"diff", "explain", "logs", "rollback", "scale", "schema", "show"}
 COMMANDS = sorted(main.list_commands(click.Context(main)))
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_supervisor.cli.render import Cell, plain, status_page, workers_page
+from nexus_supervisor.cli.page import Cell, plain
+from nexus_supervisor.cli.render import status_page, workers_page
 from nexus_supervisor.cli.words import duration, figures, moment
 from tests.support.control import STATUS
 

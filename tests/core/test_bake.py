@@ -52,3 +52,14 @@ def test_a_bake_that_was_made_longer_is_looked_at_when_it_ends() -> None:
     assert bake.turn(2.0, few, PLAN, SETTINGS, paused=False).course is Course.WAIT
     assert bake.deadline(paused=False) == PLAN.quiet_bake_seconds
     assert bake.turn(PLAN.quiet_bake_seconds, few, PLAN, SETTINGS, paused=False).course is Course.GO_SINGLY
+
+
+def test_a_probe_is_not_waited_for_where_its_process_was_scaled_away() -> None:
+    few = Judgement("inconclusive", "0 requests, and a verdict needs 20", {})
+    bake = Bake(0.0, 2.0)
+    bake.ask_probes(["gateway-0", "gateway-1"], 12.0)
+    bake.probed("gateway-0", "passed", "")
+
+    bake.only(["gateway-0"])
+
+    assert bake.turn(13.0, few, PLAN, SETTINGS, paused=False).course is Course.GO

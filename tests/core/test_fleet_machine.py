@@ -55,6 +55,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.tickets = 0
         self.crowded = False
         self.careful: dict[str, object] = {}
+        self.shape = ""  # settings that differ by what needs a restart make the content another one
 
     @initialize(
         workers=st.integers(1, 4),
@@ -120,6 +121,17 @@ class FleetMachine(RuleBasedStateMachine):
     def a_worker_dies(self, slot: str) -> None:
         self.world.kill(slot)
 
+    @rule(pick=st.integers(0, 9), clean=st.booleans())
+    def a_worker_ends_by_itself(self, pick: int, *, clean: bool) -> None:
+        keys = sorted(self.world.workers)
+        if keys:
+            self.world.die(keys[pick % len(keys)], "exit code 0" if clean else "exit code 1", clean=clean)
+
+    @rule(workers=st.none() | st.integers(0, 5), by=st.sampled_from([-1, 1]), program=st.sampled_from(["", "jobs"]))
+    def somebody_scales(self, workers: int | None, by: int, program: str) -> None:
+        self.tickets += 1
+        self.world.scale(self.tickets, workers, program, by=by)
+
     # --- what people do ----------------------------------------------------------------------------------------------
 
     @rule(letter=st.sampled_from(LETTERS))
@@ -155,13 +167,13 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule(cold=st.sampled_from(["", "1", "2"]), blocks=st.booleans())
     def something_changes_that_needs_a_restart(self, cold: str, *, blocks: bool) -> None:
-        self.world.directory.cold, self.world.directory.blocks = cold, blocks
+        self.world.directory.cold, self.world.directory.blocks = f"{self.shape}{cold}", blocks
         self.world.touch()
 
     @rule(workers=st.integers(1, 4), port=st.sampled_from([8080, 8081]))
     def the_settings_change(self, workers: int, port: int) -> None:
         self.world.directory.settings = self._given(workers, port)
-        self.world.directory.cold = f"{workers}-{port}"
+        self.world.directory.cold = self.shape = f"{workers}-{port}-"
         self.world.touch()
 
     @rule(
@@ -275,7 +287,8 @@ class FleetMachine(RuleBasedStateMachine):
             committed = world.fleet.board.history.digest
             assert committed is not None
             assert world.directory.known[committed].live == world.directory.live, "what is valid goes live"
-            assert len(world.workers) == len(world.fleet.board.roster.slots), "every slot has its worker"
+            wanted = [slot for slot in world.fleet.board.roster.slots.values() if not slot.stopped]
+            assert len(world.workers) == len(wanted), "every slot has its worker"
 
     def _retire(self) -> None:
         for worker in list(self.world.workers.values()):
@@ -283,5 +296,30 @@ class FleetMachine(RuleBasedStateMachine):
                 self.world.post(events.WorkerSaid(Retired(*worker.key, Version(worker.current[0]))))
 
 
+class ProgramsMachine(FleetMachine):
+    """The same with two programs, each of which has workers that are started again in its own way."""
+
+    how: dict[str, str]
+
+    @initialize(
+        restart=st.sampled_from(["permanent", "transient", "temporary"]),
+        strategy=st.sampled_from(["one_for_one", "rest_for_one", "one_for_all"]),
+        workers=st.integers(1, 3),
+        before=st.booleans(),
+        careful=st.booleans(),
+    )
+    def begin(self, workers: int, restart: str, strategy: str, *, before: bool, careful: bool) -> None:  # type: ignore[override]
+        self.how = {"restart": restart, "strategy": strategy}
+        more = {"unchanged": False, "before": before, "careful": careful}
+        super().begin(workers, gate=False, inconclusive="continue", group="50%", edits="", **more)
+
+    def _given(self, workers: int, port: int = 8080) -> Settings:
+        first = {"name": "gateway", "workers": workers, "strategy": self.how["strategy"]}
+        jobs = {"name": "jobs", "program": "hello", "workers": 2, "bind": "", **self.how}
+        return settings(port=port, program=[first, jobs], **self.careful)  # type: ignore[arg-type]
+
+
+ProgramsMachine.TestCase.settings = budget(max_examples=2_000 if SEARCHING else 100, stateful_step_count=50)
+TestProgramsMachine = ProgramsMachine.TestCase
 FleetMachine.TestCase.settings = budget(max_examples=2_000 if SEARCHING else 150, stateful_step_count=50)
 TestFleetMachine = FleetMachine.TestCase

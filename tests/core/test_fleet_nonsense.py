@@ -88,8 +88,8 @@ anything: st.SearchStrategy[Event] = st.one_of(
     st.builds(events.SpawnFailed, anybody, st.integers(0, 4), reasons),
     st.builds(events.WorkerExited, anybody, st.integers(0, 4), st.just("exit code 1"), st.booleans()),
     st.builds(events.WorkerSaid, said(st.integers(0, 12))),
-    st.just(events.Bound()),
-    st.builds(events.BindFailed, reasons),
+    st.just(events.Prepared()),
+    st.builds(events.PrepareFailed, reasons),
     st.builds(events.RestartAsked, *who_asks, st.booleans(), push_ids),
     st.builds(
         events.PushAsked,
@@ -99,6 +99,11 @@ anything: st.SearchStrategy[Event] = st.one_of(
     ),
     st.builds(events.RollbackAsked, st.just(0), st.none() | st.integers(0, 9), reasons, reasons, push_ids),
     st.builds(events.SteerAsked, st.just(0), st.sampled_from(VERBS), reasons, reasons),
+    st.builds(
+        events.ScaleAsked,
+        *(st.just(0), st.sampled_from(["", "gateway", "other"]), st.none() | st.integers(-1, 600)),
+        *(st.integers(-3, 3), reasons, reasons),
+    ),
     st.builds(events.Recalled, tickets, versions, st.none() | candidates, some_problems),
     st.builds(events.Measured, st.dictionaries(keys, readings, max_size=4)),
     st.builds(events.GateEnded, versions, st.booleans(), reasons),
@@ -123,7 +128,10 @@ def test_no_event_raises_in_any_state_whatever_workers_claim(
     for number, (event, pause) in enumerate(happenings):
         now += pause
         happened = events.StopAsked("test", now=False) if number == stop_at else event
-        if isinstance(happened, events.PushAsked | events.RestartAsked | events.RollbackAsked | events.SteerAsked):
+        if isinstance(
+            happened,
+            events.PushAsked | events.RestartAsked | events.RollbackAsked | events.SteerAsked | events.ScaleAsked,
+        ):
             happened = replace(happened, ticket=number + 1)
         decided += fleet.handle(happened, now)
         for effect in decided:

@@ -30,7 +30,7 @@ def test_an_end_is_an_end(phase: Phase, step: Step) -> None:
 
 def test_the_way_to_the_end_has_no_short_cut() -> None:
     way = [
-        *(Step.RECORDED, Step.BOUND, Step.TRIED, Step.ALL_STAGED, Step.CANARY_ACTIVE, Step.BAKED, Step.ALL_ACTIVE),
+        *(Step.RECORDED, Step.PREPARED, Step.TRIED, Step.ALL_STAGED, Step.CANARY_ACTIVE, Step.BAKED, Step.ALL_ACTIVE),
         Step.COMMIT_RECORDED,
     ]
 
@@ -46,7 +46,7 @@ def test_the_way_to_the_end_has_no_short_cut() -> None:
 
 def test_a_failure_before_the_first_activation_needs_no_way_back() -> None:
     failed = {phase: advance(phase, Step.FAILED) for phase in Phase}
-    before = (Phase.RECORDING, Phase.BINDING, Phase.TRIAL, Phase.STAGING)
+    before = (Phase.RECORDING, Phase.PREPARING, Phase.TRIAL, Phase.STAGING)
     after = (Phase.CANARY, Phase.BAKE, Phase.WAVE)
     assert {phase for phase, then in failed.items() if then is Phase.REJECTED} == {*before, Phase.REJECTED}
     assert {phase for phase, then in failed.items() if then is Phase.ROLLED_BACK} == {*after, Phase.ROLLED_BACK}
@@ -154,7 +154,7 @@ def test_an_old_worker_that_dies_during_a_restart_of_the_same_version_is_not_bla
     assert not rollout.ended
 
 
-@pytest.mark.parametrize("phase", [Phase.RECORDING, Phase.BINDING, Phase.TRIAL, Phase.COMMITTING])
+@pytest.mark.parametrize("phase", [Phase.RECORDING, Phase.PREPARING, Phase.TRIAL, Phase.COMMITTING])
 def test_losses_before_anybody_is_sent_it_and_after_all_have_moved_don_t_count(phase: Phase) -> None:
     roster, rollout = fleet(), journey(phase=phase)
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from nexus_supervisor.core import restarts
 from nexus_supervisor.core.content import Version
 from nexus_supervisor.core.lifecycle import Life, Word
-from nexus_supervisor.core.roster import NEVER, Process, Roster
+from nexus_supervisor.core.roster import NEVER, Process, Roster, Slot
 from tests.support.simulated import settings
 
 SETTINGS = settings(restart={"backoff_seconds": 1, "period_seconds": 10}, rollout={"start_timeout_seconds": 60})
@@ -151,3 +152,118 @@ def test_only_who_serves_or_is_about_to_is_live(life: Life, *, counts: bool) -> 
     made.put(replace(started(made), life=life))
 
     assert bool(made.live()) is counts
+
+
+def dies(made: Roster, name: str, now: float = 0.0, **how: bool) -> Slot:
+    slot = made.gone(started(made, name, now), "exit code 1", now, SETTINGS, **how)
+    assert slot is not None
+    return slot
+
+
+def test_a_slot_fails_by_one_death_more_than_is_allowed_within_the_period() -> None:
+    made = roster("a-0", "a-1")
+
+    slots = [dies(made, "a-0", float(number)) for number in range(6)]
+
+    assert [one.open for one in slots] == [True] * 5 + [False]
+    assert slots[-1].failed == "it died 6 times within 10 s"
+    assert made.retry() is None
+    assert [one.name for one in made.empty(100.0)] == ["a-1"]
+
+
+def test_the_last_slot_of_a_program_waits_instead_of_failing() -> None:
+    made = roster("a-0", "b-0")
+
+    for number in range(6):
+        slot = dies(made, "a-0", float(number))
+
+    assert slot.open
+    assert slot.retry_at == 5 + restarts.MAX_BACKOFF_SECONDS
+
+
+def test_where_nothing_is_spared_the_last_slot_fails_too_and_deaths_in_a_row_count() -> None:
+    made = roster("a-0")
+
+    slots = [dies(made, "a-0", 100.0 * number, spare=False) for number in range(6)]
+
+    assert [one.open for one in slots] == [True] * 5 + [False]
+    assert slots[-1].failed == "it died 6 times in a row"
+
+
+def test_a_slot_that_failed_begins_anew_where_it_is_tried_again() -> None:
+    made = roster("a-0", "a-1", "b-0", "b-1")
+    for number in range(6):
+        dies(made, "a-0", float(number))
+        dies(made, "b-0", float(number))
+
+    made.try_again("a")
+
+    assert (made.slots["a-0"].open, made.slots["a-0"].deaths, made.slots["a-0"].died) == (True, 0, ())
+    assert not made.slots["b-0"].open
+    made.try_again()
+    assert made.slots["b-0"].open
+
+
+def test_the_last_exit_says_whether_the_process_had_served() -> None:
+    made = roster("a-0")
+    assert dies(made, "a-0").start_failed
+
+    slot = made.gone(ready(made, "a-0"), "killed by SIGKILL", 1.0, SETTINGS)
+
+    assert slot is not None
+    assert (slot.start_failed, slot.last_exit) == (False, "killed by SIGKILL")
+
+
+def test_every_process_but_the_first_is_a_restart() -> None:
+    made = roster("a-0")
+    ready(made, "a-0")
+    assert made.slots["a-0"].restarts == 0
+
+    dies(made, "a-0")
+    dies(made, "a-0")
+
+    assert made.slots["a-0"].restarts == 2
+
+
+def test_a_process_that_leaves_is_live_and_leaves_its_slot_free_for_another_one() -> None:
+    made = roster("a-0")
+    process = ready(made, "a-0")
+
+    made.leave(process)
+
+    assert [one.leaving for one in made.live()] == [True]
+    assert [slot.name for slot in made.empty(0.0)] == ["a-0"]
+    assert made.empty(0.0, relieved=False) == []
+
+
+def test_a_slot_that_has_another_process_neither_stops_nor_fails() -> None:
+    made = roster("a-0", "a-1")
+    made.leave(ready(made, "a-0"))
+
+    slots = [dies(made, "a-0", float(number)) for number in range(8)]
+
+    assert all(one.open for one in slots)
+    assert slots[-1].retry_at is not None
+
+
+def test_one_that_was_ended_for_its_silence_has_died() -> None:
+    made = roster("a-0")
+    process = replace(made.word(ready(made, "a-0"), Word.DRAIN, 32.0), fenced=True)
+    made.put(process)
+
+    slot = made.gone(process, "exit code 0", 1.0, SETTINGS, clean=True)
+
+    assert slot is not None
+    assert slot.deaths == 1
+
+
+def test_slots_are_numbered_over_all_programs_also_where_one_grows() -> None:
+    made = roster("a-0", "b-0")
+
+    made.resize(["a-0", "a-1", "b-0"])
+
+    assert [(one.name, one.program, one.number) for one in made.slots.values()] == [
+        ("a-0", "a", 0),
+        ("a-1", "a", 1),
+        ("b-0", "b", 2),
+    ]

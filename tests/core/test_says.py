@@ -87,7 +87,8 @@ NOTICES = [
         PROCESS, Rejected("gateway-0", 3, 1, TWO, "signature_mismatch", "the signature is another one")
     ),
     crew_says.fenced(PROCESS, "it did not answer in time"),
-    crew_says.slot_drained(PROCESS),
+    crew_says.slot_drained(PROCESS, 0),
+    crew_says.slot_drained(PROCESS, 2),
     crew_says.exited(PROCESS, "exit code 1", expected=False),
     crew_says.backoff(Slot("gateway-0", 0, deaths=3, last_exit="exit code 1"), 0.4),
     says.daemon_ready(ONE, 2),

@@ -9,7 +9,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_supervisor.core.rules import Number, ShareOf, Whole
+from nexus_supervisor.core.rules import Addresses, Number, ShareOf, Whole
 from nexus_supervisor.core.settings import (
     LIVE_KEYS,
     START_KEYS,
@@ -73,7 +73,7 @@ def test_an_empty_file_gives_the_defaults_of_the_contract() -> None:
     parsed = read("")
     daemon, supervisor = parsed.settings.daemon, parsed.settings.supervisor
     assert (parsed.errors, parsed.warnings) == ((), ())
-    assert (daemon.bind, daemon.port, daemon.admin_token) == ("127.0.0.1", 8080, None)
+    assert (daemon.bind, daemon.port, daemon.admin_token) == (("127.0.0.1",), 8080, None)
     assert (daemon.signing.enabled, daemon.shutdown.drain_timeout_seconds) == (True, 30)
     assert (supervisor.name, supervisor.program, supervisor.workers) == ("nexus", "gateway", 4)
     assert (supervisor.on_restart_required, supervisor.rollout.strategy) == ("split", "canary")
@@ -101,8 +101,12 @@ def test_every_setting_takes_its_own_default(path: tuple[str, ...], option: Opti
 def test_a_value_of_another_type_is_refused_and_the_default_kept(
     path: tuple[str, ...], option: Option, wrong: Any
 ) -> None:
+    if wrong == [] and isinstance(option.rule, Addresses):
+        return  # a list of none is no address
+    wrong = "" if wrong == [] and path == ("supervisor", "program") else wrong  # a list of tables declares several
+    code = "range" if wrong == "" else "type"
     parsed = parse(nested(path, wrong), cpu_count=1)
-    assert [(mistake.key, mistake.code) for mistake in parsed.errors] == [(".".join(path), "type")]
+    assert [(mistake.key, mistake.code) for mistake in parsed.errors] == [(".".join(path), code)]
     assert at(parsed.settings, path) == at(Settings(), path)
 
 
@@ -125,7 +129,10 @@ def test_numbers_are_taken_at_their_bounds_and_refused_beyond(path: tuple[str, .
         ("[daemon]\nport = 70000", "expected a whole number from 0 to 65535, found the whole number 70000"),
         ('[daemon.signing]\nenabled = "yes"', 'expected true or false, found the text "yes"'),
         ("[daemon.signing]\nenabled = 1", "expected true or false, found the whole number 1"),
-        ("[daemon]\nbind = 1979-05-27", 'expected an address or host name without a port, or "", found a date'),
+        (
+            "[daemon]\nbind = 1979-05-27",
+            f"expected {Addresses().expected}, found a date",
+        ),
         ("[supervisor.watch]\ndebounce_ms = nan", "expected a number from 0 to 10000, found the number nan"),
         ("[supervisor.watch]\ndebounce_ms = inf", "expected a number from 0 to 10000, found the number inf"),
         ("[supervisor.watch]\ndebounce_ms = true", "expected a number from 0 to 10000, found true"),
@@ -213,8 +220,8 @@ def test_an_unknown_key_comes_with_the_word_that_may_be_meant() -> None:
 
 
 def test_an_unknown_key_that_resembles_nothing_comes_with_what_is_known() -> None:
-    message = the_error("[supervisor.liveness]\nx = 2").message
-    assert message == "there is no such key; known here: timeout_seconds"
+    message = the_error("[daemon.signing]\nx = 2").message
+    assert message == "there is no such key; known here: enabled, key_file"
 
 
 def test_other_keys_of_daemon_go_to_the_application_with_one_warning() -> None:
@@ -267,7 +274,7 @@ def test_an_override_wins_and_leaves_its_neighbors_alone() -> None:
     overrides = {"daemon": {"port": 0}, "supervisor": {"rollout": {"bake_seconds": 0.0}, "workers": 2}}
     parsed = read("[daemon]\nport = 1\nbind = '::1'\n[supervisor.rollout]\ncanary = 2", **overrides)
     assert parsed.errors == ()
-    assert (parsed.settings.daemon.port, parsed.settings.daemon.bind) == (0, "::1")
+    assert (parsed.settings.daemon.port, parsed.settings.daemon.bind) == (0, ("::1",))
     rollout = parsed.settings.supervisor.rollout
     assert (rollout.bake_seconds, rollout.canary, parsed.settings.supervisor.workers) == (0, Share(2), 2)
 
@@ -402,7 +409,7 @@ def test_a_change_needs_what_the_contract_says(key: str, wanted: str) -> None:
 def test_of_what_no_code_reads_yet_only_what_somebody_has_set_is_listed() -> None:
     assert unread(Settings()) == ()
     text = '[daemon]\nadmin_token = "env:TOKEN"\n[supervisor.restart]\nmax_restarts = 7\nperiod_seconds = 20.0\n'
-    assert unread(read(text).settings) == ("daemon.admin_token", "supervisor.restart.max_restarts")
+    assert unread(read(text).settings) == ("daemon.admin_token",)
 
 
 def test_every_listed_prefix_names_a_setting_or_a_table_of_them() -> None:

@@ -20,7 +20,10 @@ FIELDS = {
     *("version", "digest", "state", "uptime_seconds", "signing", "isolation", "rollout", "pending_restart", "drift"),
     *("last_rejection", "watch", "workers"),
 }
+PROGRAM_FIELDS = {"name", "program", "app", "workers", "ready", "addresses", "preload"}
 WORKER_FIELDS = {
+    *("program", "age_seconds", "ready_since", "requests_per_second", "errors_per_second", "p99_ms", "cpu_percent"),
+    *("pss_bytes", "restarts", "last_exit", "start_failed", "given_up"),
     *("slot", "incarnation", "pid", "state", "version", "active_since", "oldest_snapshot", "requests", "errors"),
     *("rss_bytes", "oldest_snapshot_seconds", "lingering_snapshots", "lingering_seconds"),
 }
@@ -317,3 +320,51 @@ def test_what_only_a_new_start_reads_is_said_to_need_one() -> None:
     world.fleet.board.standing = world.fleet.board.standing.seen(1.0, ("supervisor.name",), quarantined=False)
 
     assert status(world)["pending_restart"]["needs"] == "start"
+
+
+def test_each_program_says_how_many_of_its_workers_serve_and_where() -> None:
+    world = running(3)
+
+    shown = status(world, listening={"gateway": ("127.0.0.1:8080",)}, preloaded=frozenset({"gateway"}))
+
+    (program,) = shown["programs"]
+    assert program.keys() == PROGRAM_FIELDS
+    assert (program["name"], program["workers"], program["ready"]) == ("gateway", 3, 3)
+    assert (program["addresses"], program["preload"]) == (["127.0.0.1:8080"], True)
+
+
+def test_isolation_is_what_the_shell_says() -> None:
+    assert status(running(), isolation="own-uid")["isolation"] == "own-uid"
+
+
+def test_a_worker_says_since_when_it_is_there_and_serves() -> None:
+    world = running()
+    world.elapse(9)
+
+    first = status(world)["workers"][0]
+
+    assert first["age_seconds"] >= 9
+    assert first["ready_since"] == MOMENT
+    assert (first["program"], first["restarts"], first["last_exit"], first["given_up"]) == ("gateway", 0, "", None)
+
+
+def test_rates_that_nobody_knows_are_null_and_others_are_shown() -> None:
+    figures = {("gateway-1", 1): Figures(12, 3, 4096, 7, 2.5, 0.5, 4.0, 12.5, 2048)}
+
+    first, second = status(running(), figures=figures)["workers"]
+
+    names = ("requests_per_second", "errors_per_second", "p99_ms", "cpu_percent", "pss_bytes")
+    assert [first[name] for name in names] == [None] * 5
+    assert [second[name] for name in names] == [2.5, 0.5, 4.0, 12.5, 2048]
+
+
+def test_a_worker_that_took_the_place_of_another_says_how_that_one_ended() -> None:
+    world = running()
+    world.post(events.WorkerExited("gateway-0", 1, "killed by SIGSEGV", clean=False))
+    world.elapse(5)
+    world.settle()
+
+    first = next(one for one in status(world)["workers"] if one["slot"] == "gateway-0")
+
+    assert (first["state"], first["incarnation"], first["restarts"]) == ("ready", 2, 1)
+    assert (first["last_exit"], first["start_failed"]) == ("killed by SIGSEGV", False)

@@ -30,7 +30,7 @@ def shown(made: Plan) -> tuple[bool, int | None, float, int | None]:
         (Kind.PUSH, (True, 1, 2.0, 2)),
         (Kind.RETURN, (True, 1, 2.0, 2)),
         (Kind.REVOCATION, (True, 1, 0.0, None)),
-        (Kind.RESTART, (False, 1, 0.0, 2)),
+        (Kind.RESTART, (False, 1, 2.0, 2)),
         (Kind.ROLLBACK, (False, 1, 0.0, None)),
     ],
 )

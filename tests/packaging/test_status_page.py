@@ -121,7 +121,7 @@ def test_the_words_of_the_status_are_those_described() -> None:
     by_field = described("field", "type", "means")
     assert {one["state"] for one in documents()} <= set(described("word", "means"))
     lives = set(code(by_field["workers[].state"][2]))
-    assert lives == {Life.STARTING, Life.READY, Life.DRAINING, "backoff"}
+    assert lives == {Life.STARTING, Life.READY, Life.DRAINING, "backoff", "failed", "stopped"}
     assert set(code(by_field["rollout.kind"][2])) == set(Kind)
     phases = {one["rollout"]["phase"] for one in documents() if one["rollout"] is not None}
     assert set(code(by_field["rollout.phase"][2])) == phases - {"committed", "rejected", "rolled_back"}

@@ -62,7 +62,7 @@ def test_a_late_or_doubled_word_of_the_journal_changes_nothing() -> None:
     world.settle()
     before = len(world.effects)
 
-    for event in (events.Recorded(Version(2)), events.CommitRecorded(Version(2)), events.Bound()):
+    for event in (events.Recorded(Version(2)), events.CommitRecorded(Version(2)), events.Prepared()):
         world.post(event)
 
     assert world.effects[before:] == []

@@ -398,7 +398,12 @@ def test_workers_that_die_over_and_over_of_what_runs_say_nothing_about_what_mend
     world.settle()
     world.elapse(5)
     world.faults.poison.clear()
+    world.scale(9, 3)  # a slot that was given up is tried again
     world.elapse(40)
+    world.lose("gateway-0")
+    world.lose("gateway-0")
+    world.settle()
+    world.elapse(0.5)
     world.rates = {"gateway-0": 1_000.0, "gateway-1": 0.0, "gateway-2": 0.0}
     world.elapse(15)
     dies_when_it_is_sent(world, 3)

@@ -39,6 +39,8 @@ def test_restart_rollback_and_steering_are_heard_as_such() -> None:
     assert asks(RestartRequest("why", now=True, push_id="a")).event(1, "ann") == RestartAsked(
         1, "why", "ann", now=True, push_id="a"
     )
+    forced = asks(RestartRequest("mended", now=False, push_id="a", force=True)).event(1, "ann")
+    assert forced == RestartAsked(1, "mended", "ann", push_id="a", force=True)
     assert asks(RollbackRequest(None, "why", "a")).event(1, "ann") == RollbackAsked(1, None, "why", "ann", "a")
     assert asks(RollbackRequest(4, "", "a")).event(1, "ann") == RollbackAsked(1, 4, "", "ann", "a")
     for verb in VERBS:
@@ -60,6 +62,7 @@ def test_a_request_without_an_id_gets_one_of_its_own(request_: Any) -> None:
     [
         (push(now=True), "push --now needs --reason"),
         (push(force=True, reason="  "), "push --force needs --reason"),
+        (RestartRequest(" ", now=False, force=True), "restart --force needs --reason"),
         (push(force=True, allow=("shrink",)), "push --force --allow needs --reason"),
         (push(strategy="blue_green"), "a strategy is canary, rolling or all_at_once, found 'blue_green'"),
         (push("why", allow=("shrink", "moon")), "a guard is shrink, emptied, growth or widened, found 'moon'"),

@@ -119,7 +119,7 @@ def test_a_reader_that_is_stuck_costs_lines_and_stops_nobody(shape: str) -> None
         log.close()
         os.close(writer)
         seen += stuck.read().splitlines()
-    assert f"{missing} notices were dropped here" in "".join(seen)
+    assert f"{missing} lines were dropped here" in "".join(seen)
     if shape == "json":
         assert {json.loads(line)["kind"] for line in seen} == {"committed", "log"}
 

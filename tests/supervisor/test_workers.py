@@ -54,7 +54,7 @@ class Staff:
     async def start(self, slot: str, *, trial: bool = False) -> int:
         """Start a process, wait until it has read its Start, and return its pid."""
         spawn = Spawn(slot, 1, Version(1), Digest("0" * 64), 0, trial=trial)
-        assert self.workers.spawn(spawn, SETTINGS, (), ()) is not None
+        self.workers.spawn(spawn, SETTINGS, (), ())
         spawned = await self.events.get()
         assert isinstance(spawned, Spawned)
         assert await self.events.get() == WorkerSaid(Booted(slot, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -13,17 +13,19 @@ from nexus_supervisor.core.compilation import Begin
 from nexus_supervisor.core.content import Digest, Version
 from nexus_supervisor.core.events import CandidateRefused, CandidateSeen, Recalled
 from nexus_supervisor.supervisor import compiling
-from nexus_supervisor.supervisor.child import Child
+from nexus_supervisor.supervisor.child import start_child
 from nexus_supervisor.supervisor.compiling import Compiling
 from nexus_supervisor.supervisor.contents import Contents
 from tests.support.compiler_process import PATIENCE_SECONDS, REPOSITORY
 from tests.support.compiling import PEPPER
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from nexus_supervisor.core.events import Candidate
+    from nexus_supervisor.supervisor.child import Child
     from nexus_supervisor.supervisor.compiling import Verdict
 
 T = TypeVar("T")
@@ -83,22 +85,21 @@ def asking(directory: Path) -> Iterator[Asking]:
     loop = asyncio.new_event_loop()
     gone: list[asyncio.Event] = []
 
-    class Noted(Child):
-        def __init__(
-            self,
-            loop: asyncio.AbstractEventLoop,
-            module: str,
-            variables: Mapping[str, str],
-            exited: Callable[[str, bool], None],
-        ) -> None:
-            event = asyncio.Event()
-            gone.append(event)
+    def noted(
+        loop: asyncio.AbstractEventLoop,
+        module: str,
+        variables: Mapping[str, str],
+        exited: Callable[[str, bool], None],
+        **how: Any,
+    ) -> tuple[Child, socket.socket]:
+        event = asyncio.Event()
+        gone.append(event)
 
-            def told(status: str, clean: bool) -> None:
-                event.set()
-                exited(status, clean)
+        def told(status: str, clean: bool) -> None:
+            event.set()
+            exited(status, clean)
 
-            super().__init__(loop, module, variables, told)
+        return start_child(loop, module, variables, told, **how)
 
     async def end() -> None:
         asked.compiling.close()
@@ -106,7 +107,7 @@ def asking(directory: Path) -> Iterator[Asking]:
             await asyncio.wait_for(event.wait(), PATIENCE_SECONDS)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(compiling, "Child", Noted)
+        patched.setattr(compiling, "start_child", noted)
         asked = Asking(loop, directory)
         try:
             yield asked

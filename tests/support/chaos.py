@@ -31,6 +31,7 @@ __all__ = [
     "STALL",
     "add_item",
     "as_root",
+    "await_ready",
     "children",
     "compiler",
     "count_in_memory",
@@ -235,9 +236,10 @@ class Counts(NamedTuple):
 
 
 def count(nexus: Nexus) -> Counts:
-    """Count descriptors by what they are (all sockets are alike), threads and processes."""
+    """Count descriptors by what they are (all sockets are alike, and all pipes), threads and processes."""
     pid = nexus.process.pid
-    held = Counter(what.partition("[")[0] if "socket" in what else what for what in descriptors(pid).values())
+    alike = ("socket:", "pipe:")
+    held = Counter(what.partition("[")[0] if what.startswith(alike) else what for what in descriptors(pid).values())
     return Counts(held, psutil.Process(pid).num_threads(), len(children(nexus)))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import effects, events
+from nexus_supervisor.core.lifecycle import Life
 from nexus_supervisor.core.messages import Activate, Drain, Probe, Staged
+from nexus_supervisor.core.programs import program_of
 from nexus_supervisor.core.rollout import Kind, Phase, Rollout
 from tests.support.simulated_workers import TRIAL
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Invariants"]
 
-BEGINNINGS = (effects.Record, effects.Spawn, effects.SendStage, effects.Look, effects.Recall, effects.Bind)
+BEGINNINGS = (effects.Record, effects.Spawn, effects.SendStage, effects.Look, effects.Recall, effects.Prepare)
 TRIED = (Kind.PUSH, Kind.RETURN, Kind.REVOCATION)
 BAKED = (Kind.PUSH, Kind.RETURN)
 MOMENT = 1e-6
@@ -40,7 +42,7 @@ class Invariants:
         self.incarnations: dict[str, int] = {}
         self.sent: dict[tuple[str, int], int] = {}
         self.tried: set[int] = set()
-        self.stopped = False
+        self.stopped = self.served = False
         self._ids: dict[int, str] = {}
         self._told: dict[str, Outcome] = {}
         self._last: Rollout | None = None
@@ -98,6 +100,7 @@ class Invariants:
                 self.incarnations[effect.slot] = effect.incarnation
                 assert effect.digest in self.kept, "content that is booted must be held"
                 assert effect.trial == (effect.slot == TRIAL), "the trial worker has a name of its own"
+                self._comes_back(effect)
             case effects.SendStage():
                 self._sent(effect)
             case effects.Send():
@@ -117,6 +120,19 @@ class Invariants:
                 assert not world.trials, "the end comes when the trial worker is gone, too"
             case _:
                 pass
+
+    def _comes_back(self, effect: effects.Spawn) -> None:
+        """A process is of the program that its slot is named after, and not all come back at a time."""
+        board = self.world.fleet.board
+        assert effect.program == ("" if effect.trial else program_of(effect.slot)), "a slot is of its program"
+        process = board.roster.get(effect.slot, effect.incarnation)
+        slot = board.roster.slots.get(effect.slot)
+        if process is None or process.purpose is not None or slot is None or not slot.restarts:
+            return
+        most = board.settings.supervisor.rollout.max_parallel.of(len(board.roster.slots))
+        own = [one for one in board.roster.live() if one.life is Life.STARTING and one.purpose is None]
+        again = [one for one in own if board.roster.slots[one.slot].restarts]
+        assert len(again) <= most, "who died together doesn't come back all at once"
 
     def _issued(self, effect: effects.Record) -> None:
         assert effect.version > self.highest, "a version must rise"
@@ -167,7 +183,8 @@ class Invariants:
             assert worker.current is not None, "what is probed is active"
             assert worker.current[0] == effect.message.version, "what is probed is active"
         elif isinstance(effect.message, Drain) and not self.stopped and not self._forced and effect.slot != TRIAL:
-            wanted = effect.slot in self.world.fleet.board.roster.slots
+            slot = self.world.fleet.board.roster.slots.get(effect.slot)
+            wanted = slot is not None and not slot.stopped
             others = [one for one in self.world.workers.values() if one.slot == effect.slot and one is not worker]
             ready = any(one.serving for one in others)
             assert ready or not wanted, "the replacement is ready before the old one is drained"
@@ -186,10 +203,11 @@ class Invariants:
             assert any(one.active_at + bake <= now + MOMENT for one in first), "nobody follows before the canary baked"
 
     def _all_serve(self, version: int) -> None:
-        """A worker that died meanwhile is not asked, nor one that belongs to a slot which is about to go."""
+        """One that died meanwhile or is frozen is not asked, nor one that belongs to a slot which is about to go."""
         rollout = self.world.fleet.board.rollout
         for worker in self.world.workers.values():
-            if worker.serving and (rollout is None or not rollout.slots or worker.slot in rollout.slots):
+            counts = rollout is None or not rollout.slots or worker.slot in rollout.slots
+            if worker.serving and worker.frozen_at is None and counts:
                 assert worker.current is not None
                 assert worker.current[0] == version, "a version is committed when every worker serves it"
 
@@ -208,7 +226,7 @@ class Invariants:
     def _live_everywhere(self, version: int, *, again: bool) -> None:
         """What was answered before, under the same id, may have been followed by anything."""
         for worker in self.world.workers.values():
-            if worker.serving and not again:
+            if worker.serving and worker.frozen_at is None and not again:
                 assert worker.current is not None
                 assert worker.current[0] >= version, "what is answered as live is live everywhere"
 
@@ -224,7 +242,7 @@ class Invariants:
         """Check what must hold between two events."""
         board = self.world.fleet.board
         self._note_what_is_left(board.rollout)
-        live = [one for one in self.world.workers.values() if not one.draining]
+        live = [one for one in self.world.workers.values() if not one.draining and one.frozen_at is None]
         digests = {one.current[1] for one in live if one.current}
         allowed = {one.digest for one in (board.history.committed, board.rollout) if one is not None}
         if board.rollout is not None and _takes_over(board.rollout):
@@ -234,6 +252,22 @@ class Invariants:
             committed = (board.history.committed.version, board.history.committed.digest)
             assert all(one.current in (None, committed) for one in live), "between rollouts one version is live"
         assert board.rollout is None or board.rollout.phase not in (Phase.REJECTED, Phase.ROLLED_BACK)
+        self._slots()
+
+    def _slots(self) -> None:
+        """Check that every program has its slots, and one that somebody keeps trying where it has any."""
+        board = self.world.fleet.board
+        slots = list(board.roster.slots.values())
+        self.served = self.served or any(one.life is Life.READY for one in board.roster.live())
+        for program in board.settings.programs:
+            own = [one for one in slots if one.program == program.name]
+            if board.rollout is None or not board.rollout.slots:
+                assert len(own) == board.workers(program), "a program has as many slots as it is to have"
+            failed = [one for one in own if one.failed]
+            if self.served and failed:
+                assert len(failed) < len(own), "the last slot of a program is never given up"
+        for one in slots:
+            assert one.open or not any(p.live for p in board.roster.of(one.name)), "who was given up has no process"
 
     def _note_what_is_left(self, rollout: Rollout | None) -> None:
         """Remember what a version takes the place of: that may be live until this one has ended."""
@@ -255,6 +289,7 @@ class Invariants:
             committed = (board.history.committed.version, board.history.committed.digest)
             for worker in world.workers.values():
                 assert worker.current == committed, "one version is live"
+                assert worker.code == world.code, "one generation of code runs"
             for worker in world.trials.values():
                 assert worker.current is None or worker.current[1] == committed[1], "the trial worker follows"
         missing = [ticket for ticket in world.asked if ticket not in world.answers]

@@ -32,7 +32,7 @@ from tests.support import leaks
 from tests.support.http import PATIENCE_SECONDS, Connection, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -57,12 +57,18 @@ def command(*arguments: str | Path, env: Mapping[str, str] = _ENVIRONMENT) -> su
 class Nexus:
     """A supervisor that runs while the ``with`` block does. ``arguments`` are those of ``run`` after the directory.
 
-    ``bind`` is its address; where that is empty, ``daemon.toml`` says it.
+    ``bind`` is its address; where that is empty, ``daemon.toml`` says it. It inherits the descriptors ``pass_fds``.
     """
 
     def __init__(
-        self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None, bind: str = "127.0.0.1:0"
+        self,
+        directory: Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        bind: str = "127.0.0.1:0",
+        pass_fds: Sequence[int] = (),
     ) -> None:
+        self._pass_fds = pass_fds
         self.directory = directory
         self.client = ControlClient(directory)
         self._arguments = ("-b", bind, *arguments) if bind else arguments
@@ -82,6 +88,7 @@ class Nexus:
             stderr=self._output,
             env=self._environment,
             start_new_session=True,
+            pass_fds=self._pass_fds,
         )
         try:
             self._stream = self._follow()
@@ -149,6 +156,17 @@ class Nexus:
 
     def restart(self, reason: str = "", *, now: bool = False) -> Ended:
         return self._ended(RestartRequest(reason=reason, now=now))
+
+    def upgrade(self, reason: str = "") -> Ended:
+        """Have the code as it is now take over; what is told afterwards is followed anew."""
+        ended = self.client.upgrade(reason, PATIENCE_SECONDS)
+        if ended.exit_code == 0:
+            self.follow_anew()
+        return ended
+
+    def follow_anew(self) -> None:
+        """Follow the notices from the first one on that is not known: an upgrade ends every connection."""
+        self._stream = self._follow(self._told[-1]["number"] + 1 if self._told else 0)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -221,11 +239,11 @@ class Nexus:
         assert isinstance(answer, Ended)
         return answer
 
-    def _follow(self) -> Iterator[Noticed]:
-        """Follow the notices from the first one on, as soon as somebody answers."""
+    def _follow(self, since: int = 0) -> Iterator[Noticed]:
+        """Follow the notices from this one on, as soon as somebody answers."""
         for _ in range(round(PATIENCE_SECONDS / _POLL_SECONDS)):
             with contextlib.suppress(NotRunningError):
-                yield from self.client.notices(0, patience=PATIENCE_SECONDS)
+                yield from self.client.notices(since, patience=PATIENCE_SECONDS)
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._fail(f"the supervisor ended at once with {self.process.wait(_POLL_SECONDS)}")

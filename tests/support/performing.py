@@ -35,15 +35,20 @@ def perform(world: World, effect: Effect) -> None:  # noqa: C901, PLR0912 - one 
             world.staff.stage(effect)
         case effects.Send():
             world.staff.tell(effect)
+        case effects.Terminate():
+            world.staff.terminate(effect)
         case effects.Kill():
             world.die((effect.slot, effect.incarnation), "killed by SIGKILL")
         case effects.Measure():
             world.pending.append(events.Measured(world.staff.readings()))
         case effects.RunGate():
             _run_gate(world, effect)
-        case effects.Bind():
-            failed_bind = events.BindFailed("the address is in use")
-            world.pending.append(failed_bind if world.faults.binds else events.Bound())
+        case effects.Prepare():
+            _prepare(world, effect)
+        case effects.Settle():
+            if effect.adopted and world.prepared is not None:
+                world.code = world.prepared
+            world.prepared = None
         case effects.Adopt():
             world.directory.adopted = effect.digest
         case effects.Announce():
@@ -54,6 +59,16 @@ def perform(world: World, effect: Effect) -> None:  # noqa: C901, PLR0912 - one 
             world.exit = effect.code
         case _:
             pass
+
+
+def _prepare(world: World, effect: effects.Prepare) -> None:
+    world.generations += 1
+    world.prepared = world.generations
+    reason = "the address is in use" if world.faults.binds else world.faults.import_error
+    if reason:
+        world.pending.append(events.PrepareFailed(reason, effect.serial))
+    elif world.faults.imports:
+        world.pending.append(events.Prepared(effect.serial))
 
 
 def _look(world: World, effect: effects.Look) -> None:

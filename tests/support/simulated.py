@@ -38,12 +38,15 @@ def name_of(digest: Digest) -> str:
 def settings(
     workers: int = 3, port: int = 8080, *, bake: float = 0, trial: bool = False, **supervisor: Any
 ) -> Settings:
-    """Return settings for a small fleet: no debounce, no grace; a bake and a trial only where they are asked for."""
+    """Return settings for a small fleet: no debounce, no grace; a bake and a trial only where they are asked for.
+
+    Where ``program`` declares several, ``workers`` counts for nothing.
+    """
     rollout = {"bake_seconds": bake, "trial": {"enabled": trial}, **supervisor.pop("rollout", {})}
     document = {
         "daemon": {"port": port},
         "supervisor": {
-            "workers": workers,
+            **({} if isinstance(supervisor.get("program"), list) else {"workers": workers}),
             "watch": {"debounce_ms": 0, "remove_settle_ms": 0},
             "rollout": rollout,
             **supervisor,
@@ -211,7 +214,8 @@ class Faults:
     """Say what goes wrong. ``poison`` is what a content does to a worker, to which (none: all), and how often.
 
     ``trial`` is what is wrong with the trial worker, ``gate`` with the external gate, ``probe`` what a healthy probe
-    answers, ``quiet`` that no requests come.
+    answers, ``quiet`` that no requests come. ``code`` is what the code of a restart does to workers, by the number of
+    its generation, ``import_error`` why it can't be imported, and ``imports`` False where nobody ever says whether.
     """
 
     poison: dict[Digest, str] = field(default_factory=dict)
@@ -225,6 +229,9 @@ class Faults:
     spawns: bool = False
     binds: bool = False
     quiet: bool = False
+    code: dict[int, str] = field(default_factory=dict)
+    import_error: str = ""
+    imports: bool = True
     trial: str = ""
     gate: str = ""
     probe: str = "none"

@@ -59,9 +59,14 @@ class SimulatedWorker:
     ready: bool = False
     draining: bool = False
     limited: bool = False
+    code: int = 1
     illness: str = ""
     active_at: float = 0.0
     ready_at: float = 0.0
+    frozen_at: float | None = None
+    stopped: bool = False
+    waiting_since: float | None = None
+    megabytes: float = 100.0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -75,6 +80,7 @@ class SimulatedWorker:
 
     def reading(self, now: float, rate: float) -> Reading:
         """Return what it has counted, at so many requests a second."""
+        now = now if self.frozen_at is None else self.frozen_at
         since = now - self.active_at
         requests = int(since * rate) if self.current and self.serving and self.illness != "hangs" else 0
         counts = [0] * latency.BUCKETS
@@ -87,8 +93,11 @@ class SimulatedWorker:
             latencies=tuple(counts),
             lag_seconds=0.001,
             beat=self.active_at if self.illness == "hangs" else now,
-            rss_bytes=int((100 + leaked) * MEGABYTE),
+            rss_bytes=int((self.megabytes + leaked) * MEGABYTE),
             total=int((now - self.ready_at) * rate) if self.ready else 0,
+            alive=now,
+            waiting_since=self.waiting_since,
+            stopped=self.stopped,
         )
 
 
@@ -106,7 +115,8 @@ class Workers:
             world.pending.append(events.SpawnFailed(*key, "no more processes"))
             return
         living = world.trials if effect.trial else world.workers
-        living[key] = SimulatedWorker(*key, floor=effect.floor, spawned=effect.digest)
+        code = world.prepared if effect.fresh and world.prepared is not None else world.code
+        living[key] = SimulatedWorker(*key, floor=effect.floor, spawned=effect.digest, code=code)
         self._pids += 1
         world.pending.append(events.Spawned(*key, self._pids))
         if not (effect.trial and world.faults.trial == "silent"):
@@ -115,7 +125,7 @@ class Workers:
     def stage(self, effect: effects.SendStage) -> None:
         """Have a version staged; a fresh trial worker takes its first one untried."""
         worker = self._world.process((effect.slot, effect.incarnation))
-        if worker is None:
+        if worker is None or worker.frozen_at is not None:
             return
         worker.limited = False
         digest = self._world.durable[effect.version]
@@ -134,7 +144,7 @@ class Workers:
     def tell(self, effect: effects.Send) -> None:
         """Tell a process something small."""
         worker = self._world.process((effect.slot, effect.incarnation))
-        if worker is None:
+        if worker is None or worker.frozen_at is not None:
             return
         match effect.message:
             case Activate():
@@ -150,6 +160,13 @@ class Workers:
                 if worker.slot not in self._world.faults.busy:
                     self._say(Drained(*worker.key))
                     self._world.die(worker.key, "exit code 0", clean=True)
+
+    def terminate(self, effect: effects.Terminate) -> None:
+        """Send SIGTERM: a worker drains, unless it is frozen."""
+        worker = self._world.process((effect.slot, effect.incarnation))
+        if worker is not None and worker.frozen_at is None:
+            self._say(Drained(*worker.key))
+            self._world.die(worker.key, "exit code 0", clean=True)
 
     def readings(self) -> dict[tuple[str, int], Reading]:
         """Return what every worker has counted."""
@@ -169,6 +186,10 @@ class Workers:
         spared = faults.victims and slot not in faults.victims and slot != TRIAL
         return "" if spared or self._world.random.random() >= faults.chance else what
 
+    def _bug(self, worker: SimulatedWorker) -> str:
+        """Return what the code of a worker does to it."""
+        return self._world.faults.code.get(worker.code, "")
+
     def _probe(self, worker: SimulatedWorker, message: Probe) -> None:
         poison = "" if worker.current is None else self._poison(worker.slot, worker.current[1])
         if poison != "probe hangs":
@@ -179,7 +200,7 @@ class Workers:
         world, key = self._world, worker.key
         assert worker.staged is not None, "only what is staged is activated"
         version, digest, push = worker.staged
-        poison = self._poison(worker.slot, digest)
+        poison = self._poison(worker.slot, digest) or ("" if worker.slot == TRIAL else self._bug(worker))
         if poison in ("activate dies", "trial dies", "trial refuses"):
             world.die(key, "killed by SIGSEGV")
             return

@@ -57,7 +57,8 @@ _RUN = re.compile(r"nexus-supervisor run\b")
 _PUSH = re.compile(r"nexus-supervisor push\b")
 _LOOKS_BY_ITSELF = re.compile(r"nexus-supervisor\b")
 _PROGRESS = re.compile(
-    r"^(?:Version \d+ is (?:(?:tried|activated|watched) in|staged|inconclusive|live in \d+ of)\b.*"
+    r"^(?:Version \d+ (?:(?:has )?replaced?s?\b|is (?:tried|activated|watched) in\b).*"
+    r"|Version \d+ is (?:staged|inconclusive|live in \d+ of)\b.*"
     r"|version \d+ [a-z_]+(?: \d+/\d+)?(?:, .*)?)\n",
     re.MULTILINE,
 )

@@ -155,17 +155,8 @@ class Worker:
         **fields: Any,
     ) -> None:
         self.site = site
-        ours, theirs = socket.socketpair()
         self._log = (site.directory / f"worker-{number}-{secrets.token_hex(4)}.log").open("w+")
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "nexus_supervisor.agent.boot", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log if output is None else output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                env=os.environ | ({"NEXUS_TRIAL": "1"} if fields.get("trial") else {}),
-            )
+        self.process, ours = self._started(output, trial=bool(fields.get("trial")))
         self.wire: Wire[FromWorker, ToWorker] = Wire(ours, FROM_WORKER, TO_WORKER)
         self.messages: list[FromWorker] = []
         start = {
@@ -193,6 +184,20 @@ class Worker:
         said = Start(**(start | fields))
         beside = [*[site.listener.fileno() for _ in said.listeners], site.counters]
         self.wire.send(said, [] if said.trial else beside)
+
+    def _started(self, output: int | None, *, trial: bool) -> tuple[Any, socket.socket]:
+        """Start the process; return it and our end of its pipe."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "nexus_supervisor.agent.boot", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log if output is None else output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | ({"NEXUS_TRIAL": "1"} if trial else {}),
+            )
+        return process, ours
 
     def __enter__(self) -> Self:
         return self

@@ -34,7 +34,8 @@ class World:
     """Perform the effects of a fleet and hold the events that are under way.
 
     ``workers`` are the processes that serve, ``trials`` those that only try. ``rates`` are requests a second, by slot,
-    where they are not as usual; ``bombs`` say when a process will die.
+    where they are not as usual; ``bombs`` say when a process will die. ``code`` is the number of the generation of code
+    that runs, ``prepared`` that of the one which a restart brings.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class World:
         self.directory = Directory(self.settings)
         self.fleet = Fleet(self.settings, History(committed.version if committed else 0, committed), self.now)
         self.faults = Faults()
+        self.code = self.generations = 1
+        self.prepared: int | None = None
         self.pending: list[Event] = []
         self.staff = Workers(self)
         self.workers: dict[tuple[str, int], SimulatedWorker] = {}
@@ -155,6 +158,19 @@ class World:
             self._forget(key)
             self.post(events.WorkerExited(*key, "killed by SIGKILL", clean=False))
 
+    def finish(self, slot: str, status: str = "exit code 0") -> None:
+        """Let the processes of a slot end by themselves, and tell the fleet at once."""
+        for key in [key for key in self.workers if key[0] == slot]:
+            self.pending = [event for event in self.pending if _speaker(event) != key]
+            self._forget(key)
+            self.post(events.WorkerExited(*key, status, clean=status == "exit code 0"))
+
+    def refuse(self, key: tuple[str, int]) -> None:
+        """Let the system refuse a process that was about to be started, and tell the fleet at once."""
+        self.pending = [event for event in self.pending if _speaker(event) != key]
+        self._forget(key)
+        self.post(events.SpawnFailed(*key, "Resource temporarily unavailable"))
+
     def die(self, key: tuple[str, int], status: str, *, clean: bool = False) -> None:
         """Let one process die."""
         if self._forget(key):
@@ -184,10 +200,10 @@ class World:
         asked = events.PushAsked(ticket, "test", "me", expect, until_retired=until_retired, **more)  # type: ignore[arg-type]
         self.post(asked)
 
-    def restart(self, ticket: int, *, push_id: str = "") -> None:
+    def restart(self, ticket: int, *, push_id: str = "", now: bool = False, force: bool = False) -> None:
         """Ask for a restart."""
         self.asked.append(ticket)
-        self.post(events.RestartAsked(ticket, "test", "me", push_id=push_id))
+        self.post(events.RestartAsked(ticket, "test", "me", now=now, push_id=push_id, force=force))
 
     def rollback(self, ticket: int, version: int | None = None, *, push_id: str = "") -> None:
         """Ask to go back."""
@@ -199,6 +215,16 @@ class World:
         self.asked.append(ticket)
         self.post(events.SteerAsked(ticket, verb, "test", "me"))
         assert ticket in self.answers, "who steers is answered at once"
+
+    def scale(self, ticket: int, workers: int | None, program: str = "", *, by: int = 0) -> Outcome:
+        """Ask for another number of workers; that is answered at once."""
+        self.asked.append(ticket)
+        self.post(events.ScaleAsked(ticket, program, workers, by, "test", "me"))
+        return self.answers[ticket]
+
+    def codes(self) -> dict[str, int]:
+        """Return the generation of code that each live worker runs, by slot."""
+        return {one.slot: one.code for one in self.workers.values() if not one.draining}
 
     # --- facts ---------------------------------------------------------------------------------------------------
 

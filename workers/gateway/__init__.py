@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nexus_supervisor.agent.program import derives
+from nexus_supervisor.agent.program import derives, needs
 
+from ..needed import REHEARSAL, SERVER
 from .keyring import derive_index
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = ["run"]
 
 
 @derives(derive_index)
+@needs(*SERVER, f"{__name__}.app", f"{__name__}.destinations", f"{__name__}.surroundings", rehearsal=REHEARSAL)
 def run(agent: Agent) -> None:
     """Serve the gateway until the agent drains: the entry point ``gateway`` of ``nexus_supervisor.workers``."""
     from nexus_supervisor.adapters.asgi import serve
