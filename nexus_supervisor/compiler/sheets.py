@@ -48,7 +48,8 @@ class Item:
     """Hold one entry of a file: where in it, its name, and what it was compiled to.
 
     The name is known for many an entry that has problems, ``entry`` for none. ``written`` is the digest of the table as
-    it was written.
+    it was written. ``files`` are those that secrets were read from, also where the entry was refused: another file may
+    be what it lacks.
     """
 
     place: Path
@@ -119,7 +120,7 @@ class SheetMaker:
         items = [self._item(one, known, noted, mistakes) for one in found or ()]
         if noted:
             spoiled = {path[:length] for path in noted for length in range(_DEEPEST + 1)}
-            items = [Item(one.place, one.name) if one.place in spoiled else one for one in items]
+            items = [Item(one.place, one.name, files=one.files) if one.place in spoiled else one for one in items]
         return Sheet(
             path,
             digest,
@@ -148,9 +149,9 @@ class SheetMaker:
         except ModelMistakesError as refused:
             worded = [Mistake((*place, *one.path), one.code, one.message) for one in refused.mistakes]
             mistakes += [one for one in worded if not _covered(one.path, noted)]
-            return Item(place, name)
+            return Item(place, name, files=refused.files)
         if name is None:
-            return Item(place, name)
+            return Item(place, name, files=compiled.files)
         entry, facts = Entry.of(name, compiled.body), compiled.facts
         return Item(place, name, entry, compiled.written, facts, compiled.secrets, compiled.environment, compiled.files)
 

@@ -145,7 +145,11 @@ class ClassModel:
         """
         resolution = Resolution(origins)
         raw = canonical.encode(document)
-        body, facts = self._blaming(self._compiled, document, raw, resolution)
+        try:
+            body, facts = self._blaming(self._compiled, document, raw, resolution)
+        except ModelMistakesError as refused:
+            refused.files = resolution.files
+            raise
         return Compiled(
             body,
             facts,

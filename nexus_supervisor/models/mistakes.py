@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from nexus_supervisor.models.secrets import FileIdentity
+
 __all__ = [
     "MOST_MISTAKES",
     "Mistake",
@@ -62,11 +64,15 @@ class Written(str):
 
 
 class ModelMistakesError(RejectedError):
-    """Say that a document doesn't fit its model, with every mistake."""
+    """Say that a document doesn't fit its model, with every mistake.
+
+    ``files`` are those that its secrets were read from: the document may fit as soon as one of them is another one.
+    """
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, one.path))}: {one.message}" for one in mistakes))
         self.mistakes = tuple(mistakes)
+        self.files: Mapping[str, FileIdentity | None] = {}
 
 
 def shortened(mistakes: Sequence[Mistake], total: int | None = None) -> list[Mistake]:

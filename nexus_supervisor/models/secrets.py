@@ -128,7 +128,7 @@ class Resolution:
         text = _text(written)
         if text.startswith("env:"):
             self.environment.add(text.removeprefix("env:"))
-        elif text.startswith("file:"):
+        elif text.startswith("file:") and text not in self.files:  # the first value that was read is the oldest
             self.files[text] = identity_of(self._origins, text)
         ref, value = self._origins.resolve(text)
         self._values.add(value)
