@@ -167,6 +167,7 @@ class Compiler:
     def _seen(self, message: Look, evidence: Evidence, wanted: Content) -> Answer:
         running = self._running
         effective, held, blocked = wanted, tuple[str, ...](), list[Problem]()
+        survey = evidence.survey if message.whole else evidence.running  # by which sections the effective content goes
         if message.whole:
             effective, held = pin(running.content, wanted, START_KEYS)
         elif running.content.sections:
@@ -174,7 +175,7 @@ class Compiler:
         names = gone(running.content, evidence.running)
         content, remains = self._left(names, evidence)
         revoked, payload = self._revocation(content) if names and not remains else (None, None)
-        environment = evidence.daemon.environment | evidence.running.environment
+        environment = evidence.daemon.environment | survey.environment
         verdict = Seen(
             message.ticket,
             wanted.digest,
@@ -189,15 +190,13 @@ class Compiler:
             environment=tuple(sorted(environment)),
             files=evidence.survey.files + 1,
             parsed=evidence.parsed + self._daemon.parsed,
-            widened=widened_keys(
-                running.content, effective, (evidence.survey if message.whole else evidence.running).models
-            ),
+            widened=widened_keys(running.content, effective, survey.models),
             revoked=revoked,
             revoked_payload=None if revoked == effective.digest else payload,
             remains=self._bounded(remains),
             lessens=self._lessening.note(wanted, running.content),
         )
-        return self._sent(verdict, effective, secrets_of(effective, evidence.running, evidence.daemon, running.secrets))
+        return self._sent(verdict, effective, secrets_of(effective, survey, evidence.daemon, running.secrets))
 
     def _recalled(self, ticket: int, older: Content, evidence: Evidence) -> Answer:
         """Return the verdict on an older content; what it is judged beside is what runs."""

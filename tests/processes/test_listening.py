@@ -163,6 +163,19 @@ def test_who_goes_back_past_a_renewal_keeps_the_renewed_certificate(tmp_path: Pa
         assert ask(addresses(nexus)[0], trusting(new))[1] == new.serial
 
 
+def test_tls_is_turned_on_by_a_restart(tmp_path: Path) -> None:
+    pair = a_pair("web.test")
+    with Nexus(make(tmp_path, ["unix:plain.sock"]), bind="") as nexus:
+        ask(f"unix:{tmp_path}/plain.sock")
+        rewrite(tmp_path, [HERE], tls=True)
+        certify(tmp_path, "one", pair)
+
+        assert nexus.restart("TLS from now on").outcome == "APPLIED"
+
+        (place,) = addresses(nexus)
+        assert ask(place, trusting(pair))[1] == pair.serial
+
+
 def test_a_restart_under_load_fails_no_request_over_tls(tmp_path: Path) -> None:
     pair = a_pair("web.test")
     with Nexus(secure(tmp_path, pair), bind="") as nexus:
