@@ -60,8 +60,9 @@ class Scaling:
         if rollout is not None and rollout.slots:
             return scaling_says.busy(rollout)
         others = sum(board.workers(one) for one in board.settings.programs if one.name != program.name)
-        if wanted < 0 or wanted + others == 0:
-            return scaling_says.too_few(program, wanted, others)
+        least = 1 if program.addresses or not others else 0  # nobody would answer who connects: the socket stays open
+        if wanted < least:
+            return scaling_says.too_few(program, wanted, least)
         if wanted + others > self._room:
             return scaling_says.too_many(program, wanted, others, self._room)
         return None

@@ -57,9 +57,8 @@ def busy(rollout: Rollout) -> Outcome:
     return Outcome(6, "CONFLICT", text, version=rollout.version)
 
 
-def too_few(program: Program, wanted: int, others: int) -> Outcome:
+def too_few(program: Program, wanted: int, least: int) -> Outcome:
     """Answer that so few workers make no sense."""
-    least = 0 if others else 1
     text = f"Program {program.name} can't have {_workers(wanted)}: at least {least}, so that somebody serves."
     return Outcome(3, "REJECTED", text)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
     from nexus_supervisor.core.programs import Program
     from nexus_supervisor.core.roster import Process, Slot
+    from nexus_supervisor.core.settings import Settings
 
 __all__ = ["Figures", "Surroundings", "document"]
 
@@ -85,7 +86,7 @@ def document(board: Board, trial: Process | None, around: Surroundings) -> dict[
         "digest": board.history.digest,
         "state": state(board),
         "name": board.settings.supervisor.name,
-        "program": board.settings.supervisor.program,
+        "program": _what_runs(board.settings),
         "pid": around.pid,
         "directory": around.directory,
         "addresses": list(around.addresses),
@@ -113,6 +114,12 @@ def document(board: Board, trial: Process | None, around: Surroundings) -> dict[
         "programs": [_program(program, board, around) for program in board.settings.programs],
         "workers": _workers(board, around),
     }
+
+
+def _what_runs(settings: Settings) -> str:
+    """Return the program, or the names of all where several are declared."""
+    declared = settings.supervisor.declared
+    return ", ".join(one.name for one in declared) if declared else settings.supervisor.program
 
 
 def state(board: Board) -> str:

@@ -93,13 +93,14 @@ class Performer:
         zygotes: Zygotes,
         notices: Notices,
         upgrade: Upgrade,
+        slots: Callable[[], int],
         leave: Callable[[int, str], None],
     ) -> None:
         self._loop, self._gates = loop, gates
         self._post, self._contents, self._rows = post, contents, rows
         self._workers, self._compiling, self._records = workers, compiling, records
         self._signer, self._listeners, self._zygotes, self._notices = signer, listeners, zygotes, notices
-        self._upgrade, self._leave = upgrade, leave
+        self._upgrade, self._slots, self._leave = upgrade, slots, leave
         self._replies: dict[int, _Asked] = {}
         self._tickets = 0
         self._recalled: Stored | None = None
@@ -171,7 +172,7 @@ class Performer:
             case effects.Announce():
                 self._notices.tell(effect.notice)
             case effects.Answer():
-                self._answer(effect.ticket, effect.outcome, sum(one.workers for one in settings.programs))
+                self._answer(effect.ticket, effect.outcome)
             case effects.Rehearse():
                 self._upgrade.rehearse(settings.supervisor.limits.upgrade_timeout_seconds)
             case effects.HandOver():
@@ -265,14 +266,14 @@ class Performer:
         except NexusError as error:
             self._post(PrepareFailed(str(error), effect.serial))
 
-    def _answer(self, ticket: int, outcome: Outcome, slots: int) -> None:
+    def _answer(self, ticket: int, outcome: Outcome) -> None:
         asked = self._replies.pop(ticket, None)
         if asked is None:
             return
         facts = {
             "version": outcome.version,
             "workers": outcome.workers,
-            "slots": slots,
+            "slots": self._slots(),
             "held": list(outcome.held),
             "numbers": outcome.numbers,
             "push_id": asked.push_id,

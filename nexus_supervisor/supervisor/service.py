@@ -319,6 +319,7 @@ class Service:
             zygotes=zygotes,
             notices=self._notices,
             upgrade=upgrade,
+            slots=lambda: len(self._fleet.board.roster.slots),
             leave=self._leave,
         )
         await self._serve_control()
