@@ -319,7 +319,7 @@ class ProgramsMachine(FleetMachine):
         return settings(port=port, program=[first, jobs], **self.careful)  # type: ignore[arg-type]
 
 
-ProgramsMachine.TestCase.settings = budget(max_examples=2_000 if SEARCHING else 100, stateful_step_count=50)
+ProgramsMachine.TestCase.settings = budget(max_examples=2_000 if SEARCHING else 30, stateful_step_count=40)
 TestProgramsMachine = ProgramsMachine.TestCase
 FleetMachine.TestCase.settings = budget(max_examples=2_000 if SEARCHING else 150, stateful_step_count=50)
 TestFleetMachine = FleetMachine.TestCase

@@ -143,20 +143,21 @@ class Staff:
 
 @asynccontextmanager
 async def staff(directory: Path) -> AsyncIterator[Staff]:
+    others = frozenset(psutil.Process().children())  # of other tests, such as a database
     made = Staff(directory)
     try:
         yield made
     finally:
         made.workers.close()
         made.zygotes.close()
-        await gone(made)
+        await gone(made, others)
         made.reaper.close()
         made.rows.close()
 
 
-async def gone(made: Staff) -> None:
-    """Wait until every child has ended and is reaped."""
-    while psutil.Process().children():
+async def gone(made: Staff, others: frozenset[psutil.Process]) -> None:
+    """Wait until every child but the others has ended and is reaped."""
+    while set(psutil.Process().children()) - others:
         made.reaper.look()
         await asyncio.sleep(0.01)
 
