@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.simulated import Faults, content, settings
+from tests.support.simulated import settings
+from tests.support.storm import come_through
 from tests.support.world import World
 
 if TYPE_CHECKING:
     from nexus_supervisor.core import events
     from nexus_supervisor.core.settings import Settings
 
-BAD = content("bad")
 POISONS = ["refuse", "activate dies", "active dies", "silent", "bomb", "start dies", "hangs", "errors"]
 VERBS: list[events.Verb] = ["promote", "pause", "resume", "abort"]
 STRATEGIES = ["one_for_one", "rest_for_one", "one_for_all"]
@@ -79,25 +79,7 @@ def one_thing(world: World, ticket: int, seed: int) -> None:  # noqa: C901 - one
 @pytest.mark.parametrize("seed", range(60))
 def test_several_programs_come_to_rest_whatever_happens_to_them_at_once(seed: int) -> None:
     world = World(seed, given=given(seed))
-    world.begin()
-    world.settle()
-    world.faults.poison = {BAD: world.random.choice(POISONS)}
-    world.faults.chance = world.random.choice([0.3, 1.0])
-
-    for ticket in range(60):
-        one_thing(world, ticket, seed)
-        for _ in range(world.random.randrange(8)):
-            world.step()
-    world.settle()
-    under_way = world.fleet.board.rollout
-    if under_way is not None:
-        world.elapse(400)
-        assert world.fleet.board.rollout is not under_way, "every rollout ends"
-
-    world.faults = Faults()
-    world.bombs.clear()
-    world.settle()
-    world.elapse(100)
+    come_through(world, POISONS, lambda ticket: one_thing(world, ticket, seed))
     world.restart(1_000, force=True)
     world.settle()
     world.elapse(400)

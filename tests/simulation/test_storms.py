@@ -6,9 +6,9 @@ import pytest
 
 from nexus_supervisor.core import events
 from tests.support.simulated import SYNTAX, Faults, content, settings
+from tests.support.storm import come_through
 from tests.support.world import World
 
-BAD = content("bad")
 POISONS = [
     *("refuse", "stage dies", "activate dies", "activate hangs", "active dies", "silent", "bomb", "slow bomb"),
     *("errors", "hangs", "leaks", "slow", "trial refuses", "trial hangs", "trial dies", "probe fails", "start dies"),
@@ -64,26 +64,7 @@ def one_thing(world: World, ticket: int) -> None:  # noqa: C901 - one case for e
 @pytest.mark.parametrize("seed", range(80))
 def test_a_careful_fleet_comes_to_rest_on_what_the_directory_holds_whatever_happens(seed: int) -> None:
     world = careful(seed)
-    world.begin()
-    world.settle()
-    world.faults.poison = {BAD: world.random.choice(POISONS)}
-    world.faults.chance = world.random.choice([0.3, 1.0])
-
-    for ticket in range(60):
-        one_thing(world, ticket)
-        for _ in range(world.random.randrange(8)):
-            world.step()
-    world.settle()
-    under_way = world.fleet.board.rollout
-    if under_way is not None:
-        world.elapse(400)
-        assert world.fleet.board.rollout is not under_way, "every rollout ends"
-
-    world.faults = Faults()
-    world.bombs.clear()
-    world.directory.problems = ()
-    world.settle()
-    world.elapse(100)  # who died or hangs is not to be blamed on what comes now
+    come_through(world, POISONS, lambda ticket: one_thing(world, ticket))
     world.change("z")
     world.settle()
     world.elapse(400)
