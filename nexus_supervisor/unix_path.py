@@ -1,12 +1,13 @@
 """The path of a Unix socket, however long it is: the kernel takes 107 bytes, directories may be longer.
 
-Decided here: how a long path is made short enough for one bind or connect. Not decided here: which sockets exist and
-who may use them (``supervisor/control_server.py``, ``client.py``).
+Decided here: how a long path is made short enough for one bind or connect, and whether somebody listens there. Not
+decided here: which sockets exist and who may use them (``supervisor/control_server.py``, ``client.py``).
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from nexus_supervisor.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CONTROL_SOCKET", "LONGEST_PATH_BYTES", "socket_address"]
+__all__ = ["CONTROL_SOCKET", "LONGEST_PATH_BYTES", "is_answered", "socket_address"]
 
 CONTROL_SOCKET = Path("state") / "control.sock"
 """Where the control socket is, relative to DIR."""
@@ -44,3 +45,20 @@ def socket_address(path: Path) -> Iterator[str]:
         yield f"{_DESCRIPTORS}/{directory}/{path.name}"
     finally:
         os.close(directory)
+
+
+def is_answered(path: Path) -> bool:
+    """Say whether somebody listens on a socket file; a full queue is an answer, too.
+
+    Raise OSError where nobody can say, PermissionError for want of rights among them.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            with socket_address(path) as address:
+                probe.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:
+            return True
+        return True

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nexus_supervisor.errors import ConflictError
-from nexus_supervisor.unix_path import socket_address
+from nexus_supervisor.unix_path import is_answered, socket_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ class SocketFile:
 
     def bind(self) -> socket.socket:
         """Return a socket bound to a temporary name with mode 0600."""
-        if _answers(self._path):
+        if is_answered(self._path):
             message = f"another supervisor answers on {self._path}: stop it first"
             raise ConflictError(message)
         self._draft.unlink(missing_ok=True)
@@ -62,17 +62,3 @@ class SocketFile:
             found = self._path.stat()
             if (found.st_dev, found.st_ino) == self._identity:
                 self._path.unlink()
-
-
-def _answers(path: Path) -> bool:
-    """Say whether somebody listens on a socket file; a full queue is an answer, too."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)
-        try:
-            with socket_address(path) as address:
-                probe.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except BlockingIOError:
-            return True
-        return True

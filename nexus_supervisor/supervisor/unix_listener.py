@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from nexus_supervisor.errors import ConflictError, NexusError, RejectedError
-from nexus_supervisor.unix_path import socket_address
+from nexus_supervisor.unix_path import is_answered, socket_address
 
 __all__ = ["MODE", "UnixFile", "bind_unix"]
 
@@ -88,19 +88,13 @@ def _make_room(path: Path) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Say whether somebody listens; a full queue is an answer, and so is a refusal for want of rights."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)
-        try:
-            with socket_address(path) as address:
-                probe.connect(address)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except (BlockingIOError, PermissionError):
-            return True
-        except OSError as error:
-            raise _explained(error, path) from error
+    """Say whether somebody listens; a refusal for want of rights is an answer, too."""
+    try:
+        return is_answered(path)
+    except PermissionError:
         return True
+    except OSError as error:
+        raise _explained(error, path) from error
 
 
 def _explained(error: OSError, path: Path) -> NexusError:
