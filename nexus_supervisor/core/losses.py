@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nexus_supervisor.core import crew_says, restarts
 from nexus_supervisor.core.effects import Exit
 from nexus_supervisor.core.lifecycle import Life
+from nexus_supervisor.core.programs import named
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
@@ -61,8 +62,9 @@ class Losses:
         rollout = self._board.rollout
         if not dead.live or dead.leaving or not slot.open or (rollout is not None and rollout.slots):
             return
-        strategy = next((one.strategy for one in self._board.settings.programs if one.name == slot.program), "")
-        if strategy not in ("rest_for_one", "one_for_all"):
+        program = named(self._board.settings.programs, slot.program)
+        strategy = "one_for_one" if program is None else program.strategy
+        if strategy == "one_for_one":
             return
         for one in self._board.roster.live():
             sibling = one.program == slot.program and one.slot != slot.name and one.slot in self._board.roster.slots

@@ -26,6 +26,7 @@ __all__ = [
     "ProgramSpec",
     "declares_programs",
     "program_of",
+    "named",
     "programs_of",
     "read_programs",
     "shared_addresses",
@@ -104,6 +105,11 @@ def slot_name(program: str, number: int) -> str:
 def program_of(slot: str) -> str:
     """Return the name of the program that a slot belongs to; "" for a name that is none of ``slot_name``."""
     return slot.rpartition("-")[0]
+
+
+def named(programs: Sequence[Program], name: str) -> Program | None:
+    """Return the program of a name, the first one for ""; None where there is none."""
+    return next((one for one in programs if name in ("", one.name)), None)
 
 
 def read_programs(tables: Any, where: str, mistakes: list[Mistake]) -> tuple[ProgramSpec, ...]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nexus_supervisor.core.programs import named
+
 if TYPE_CHECKING:
     from nexus_supervisor.core.settings import Settings
 
@@ -29,8 +31,8 @@ def backoff(deaths: int, settings: Settings, jitter: float) -> float:
 
 def type_of(program: str, settings: Settings) -> str:
     """Return the restart type of a program; a program that is gone from the settings has that of all."""
-    found = (one.restart for one in settings.programs if one.name == program)
-    return next(found, settings.supervisor.restart.type)
+    found = named(settings.programs, program)
+    return settings.supervisor.restart.type if found is None else found.restart
 
 
 def is_over(restart: str, *, clean: bool) -> bool:

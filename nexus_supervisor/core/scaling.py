@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nexus_supervisor.core import says, scaling_says
 from nexus_supervisor.core.board import Scaled
+from nexus_supervisor.core.programs import named
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.board import Board
@@ -29,7 +30,7 @@ class Scaling:
     def note(self, event: ScaleAsked, now: float) -> None:
         """Take one request, and answer it at once; who is missing is started later, who is too many drains."""
         board = self._board
-        program = self._named(event.program)
+        program = named(board.settings.programs, event.program)
         wanted = 0 if program is None else self._wanted(event, program)
         refusal = self._refusal(event, program, wanted)
         if refusal is not None or program is None:
@@ -43,9 +44,6 @@ class Scaling:
         board.roster.try_again(program.name)
         board.announce(scaling_says.scaled(program, before, wanted, event))
         board.answer(event.ticket, scaling_says.accepted(program, before, wanted))
-
-    def _named(self, name: str) -> Program | None:
-        return next((one for one in self._board.settings.programs if name in ("", one.name)), None)
 
     def _wanted(self, event: ScaleAsked, program: Program) -> int:
         return self._board.workers(program) + event.by if event.workers is None else event.workers

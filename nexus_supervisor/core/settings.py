@@ -37,6 +37,7 @@ from nexus_supervisor.core.programs import (
     Program,
     ProgramSpec,
     declares_programs,
+    named,
     programs_of,
     read_programs,
     shared_addresses,
@@ -126,10 +127,10 @@ class Settings:
 
     def group(self, name: str) -> Program:
         """Return the group of that name, the first one for ""; raise KeyError where there is none."""
-        for program in self.programs:
-            if name in ("", program.name):
-                return program
-        raise KeyError(name)
+        found = named(self.programs, name)
+        if found is None:
+            raise KeyError(name)
+        return found
 
 
 class Parsed(NamedTuple):

@@ -19,6 +19,7 @@ import psutil
 from nexus_supervisor.core.events import Event, Spawned, SpawnFailed, WorkerExited, WorkerSaid
 from nexus_supervisor.core.messages import FROM_WORKER, TO_WORKER, FromWorker, Start
 from nexus_supervisor.core.notices import Notice
+from nexus_supervisor.core.programs import named
 from nexus_supervisor.core.records import Spawned as SpawnRecord
 from nexus_supervisor.core.status import Figures
 from nexus_supervisor.errors import RejectedError
@@ -329,7 +330,7 @@ class Workers:
 
 def _program(settings: Settings, name: str) -> Program:
     """Return the program of a name; the first where no name is told, or one that these settings don't have."""
-    return next((one for one in settings.programs if one.name == name), settings.programs[0])
+    return named(settings.programs, name) or settings.programs[0]
 
 
 def _start_time(pid: int) -> float:
