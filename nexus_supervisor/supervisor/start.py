@@ -137,7 +137,7 @@ async def begin(directory: Path, overrides: Mapping[str, Any], *, allow_unsigned
             signer,
             store,
             history,
-            {push_id: (answered.verb, _outcome(answered)) for push_id, answered in store.recovered.answered.items()},
+            _answers(store.recovered),
             pepper,
             isolation,
         )
@@ -170,7 +170,6 @@ def resume(directory: Path, overrides: Mapping[str, Any], handed: Handover, *, a
             contents.put(stored.content, secrets.pop(stored.content.digest, None))
     close_all(secrets.values())
     settings = contents.get(recovered.committed.content.digest).settings
-    answered = {push_id: (one.verb, _outcome(one)) for push_id, one in recovered.answered.items()}
     return Beginning(
         settings,
         settings,
@@ -184,7 +183,7 @@ def resume(directory: Path, overrides: Mapping[str, Any], handed: Handover, *, a
         signer,
         store,
         history,
-        answered,
+        _answers(recovered),
         pepper,
         isolation,
     )
@@ -288,6 +287,11 @@ def _proving(recovered: Recovered) -> float | None:
     if past is None or past.kind not in (Kind.BOOT, Kind.PUSH, Kind.RESTART):
         return None
     return max(0.0, time.time() - (past.ended_at or past.at))
+
+
+def _answers(recovered: Recovered) -> dict[str, tuple[str, Outcome]]:
+    """Return how earlier requests ended, by their ids."""
+    return {push_id: (answered.verb, _outcome(answered)) for push_id, answered in recovered.answered.items()}
 
 
 def _outcome(answered: Answered) -> Outcome:
