@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nexus_supervisor.core.rules import Addresses, Share, ShareOf, Text, Whole, Word, addresses, found
-from nexus_supervisor.core.tables import Mistake, read_table
+from nexus_supervisor.core.rules import Addresses, Share, ShareOf, Text, Whole, Word, addresses
+from nexus_supervisor.core.tables import Mistake, read_list
 
 if TYPE_CHECKING:
     from nexus_supervisor.core.options import DaemonSettings, SupervisorSettings
@@ -114,26 +114,19 @@ def named(programs: Sequence[Program], name: str) -> Program | None:
 
 def read_programs(tables: Any, where: str, mistakes: list[Mistake]) -> tuple[ProgramSpec, ...]:
     """Read the list of program tables, noting every mistake; a bad one is left out of the result."""
-    if not isinstance(tables, Sequence) or isinstance(tables, str | bytes):
-        mistakes.append(Mistake(where, "type", f"expected a list of tables, [[{where}]], found {found(tables)}"))
-        return ()
     before = len(mistakes)
-    if not 0 < len(tables) <= MAX_PROGRAMS:
-        mistakes.append(Mistake(where, "limit", f"expected 1 to {MAX_PROGRAMS} programs, found {len(tables)}"))
-        return ()
-    read: list[ProgramSpec] = []
-    for index, table in enumerate(tables):
-        key = f"{where}[{index}]"
-        known = len(mistakes)
-        spec = read_table(ProgramSpec, table, key, mistakes)
-        if len(mistakes) == known and any(other.name == spec.name for other in read):
-            mistakes.append(Mistake(f"{key}.name", "duplicate", f'a program "{spec.name}" is already declared'))
-        if len(mistakes) == known:
-            read.append(spec)
+    read = read_list(ProgramSpec, tables, where, (1, MAX_PROGRAMS, "programs"), mistakes, _conflicts)
     total = sum(spec.workers for spec in read)
     if len(mistakes) == before and not 0 < total <= MAX_WORKERS:
         mistakes.append(Mistake(where, "range", f"expected 1 to {MAX_WORKERS} workers in all programs, found {total}"))
-    return tuple(read)
+    return read
+
+
+def _conflicts(spec: ProgramSpec, others: Sequence[ProgramSpec], key: str) -> list[Mistake]:
+    """Return what keeps a program, good by itself, from standing beside the others."""
+    if any(other.name == spec.name for other in others):
+        return [Mistake(f"{key}.name", "duplicate", f'a program "{spec.name}" is already declared')]
+    return []
 
 
 def programs_of(

@@ -6,13 +6,15 @@ decided here: how the files are read (``compiler/``) and what their entries mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nexus_supervisor.core.rules import Text, Word, found
+from nexus_supervisor.core.rules import Text, Word
 from nexus_supervisor.core.snapshot import RESERVED
-from nexus_supervisor.core.tables import Mistake, read_table
+from nexus_supervisor.core.tables import Mistake, read_list
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["MAX_SECTIONS", "RESERVED_NAMES", "SectionSpec", "default_sections", "read_sections"]
 
@@ -67,22 +69,7 @@ def default_sections(program: str) -> tuple[SectionSpec, ...]:
 
 def read_sections(tables: Any, where: str, mistakes: list[Mistake]) -> tuple[SectionSpec, ...]:
     """Read the list of section tables, noting every mistake; a bad section is left out of the result."""
-    if not isinstance(tables, Sequence) or isinstance(tables, str | bytes):
-        mistakes.append(Mistake(where, "type", f"expected a list of tables, [[{where}]], found {found(tables)}"))
-        return ()
-    if len(tables) > MAX_SECTIONS:
-        mistakes.append(Mistake(where, "limit", f"expected at most {MAX_SECTIONS} sections, found {len(tables)}"))
-        return ()
-    read: list[SectionSpec] = []
-    for index, table in enumerate(tables):
-        key = f"{where}[{index}]"
-        before = len(mistakes)
-        section = read_table(SectionSpec, table, key, mistakes)
-        if len(mistakes) == before:
-            mistakes += _conflicts(section, read, key)
-        if len(mistakes) == before:
-            read.append(section)
-    return tuple(read)
+    return read_list(SectionSpec, tables, where, (0, MAX_SECTIONS, "sections"), mistakes, _conflicts)
 
 
 def _conflicts(section: SectionSpec, others: Sequence[SectionSpec], key: str) -> list[Mistake]:

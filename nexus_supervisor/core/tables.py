@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from nexus_supervisor.core.rules import Rule, Unfit, did_you_mean, found
 from nexus_supervisor.core.spelling import suggestion
 
-__all__ = ["Mistake", "Option", "options", "read_table", "unknown_key", "unknown_keys"]
+__all__ = ["Mistake", "Option", "options", "read_list", "read_table", "unknown_key", "unknown_keys"]
 
 MOST_WORDED = 1_000
 """So many unknown keys of one table get a word of advice each; finding it costs."""
@@ -77,6 +77,39 @@ def read_table(cls: type[T], table: Any, where: str, mistakes: list[Mistake], al
     mistakes += unknown_keys(where, foreign, known.keys() | also)
     values = {name: _read_option(option, table, f"{where}.{name}", mistakes) for name, option in known.items()}
     return cls(**values)
+
+
+def read_list(
+    cls: type[T],
+    tables: Any,
+    where: str,
+    count: tuple[int, int, str],
+    mistakes: list[Mistake],
+    conflicts: Callable[[T, Sequence[T], str], list[Mistake]],
+) -> tuple[T, ...]:
+    """Read a list of plain tables as ``cls``, noting every mistake; a bad one is left out of the result.
+
+    ``count`` is how many there may be, from and to, and what they are called. ``conflicts`` returns what keeps one,
+    good by itself, from standing beside those before it; its last argument is the dotted key.
+    """
+    if not isinstance(tables, Sequence) or isinstance(tables, str | bytes):
+        mistakes.append(Mistake(where, "type", f"expected a list of tables, [[{where}]], found {found(tables)}"))
+        return ()
+    least, most, name = count
+    if not least <= len(tables) <= most:
+        fits = f"{least} to {most}" if least else f"at most {most}"
+        mistakes.append(Mistake(where, "limit", f"expected {fits} {name}, found {len(tables)}"))
+        return ()
+    read: list[T] = []
+    for index, table in enumerate(tables):
+        key = f"{where}[{index}]"
+        before = len(mistakes)
+        one = read_table(cls, table, key, mistakes)
+        if len(mistakes) == before:
+            mistakes += conflicts(one, read, key)
+        if len(mistakes) == before:
+            read.append(one)
+    return tuple(read)
 
 
 def _read_option(option: Option, table: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> Any:
