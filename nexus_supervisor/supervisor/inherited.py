@@ -70,6 +70,10 @@ class Inherited:
         refused = {str(number): reason for number, reason in self.refused.items()}
         return HandedInherited(tuple(self.sockets), dict(self.names), refused, self.remark)
 
+    def holds(self, one: socket.socket) -> bool:
+        """Say whether a socket is one of these, by whichever descriptor."""
+        return any(os.path.sameopenfile(one.fileno(), other.fileno()) for other in self.sockets.values())
+
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return the descriptors that a number or a name means, all of them sockets of ours; raise RejectedError."""
         numbers = (int(name),) if name.isdecimal() else self.names.get(name, ())

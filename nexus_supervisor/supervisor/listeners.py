@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import psutil
 from nexus_supervisor.core.handover import HandedListeners, HandedProgram, HandedSocket
 from nexus_supervisor.errors import ConflictError, NexusError, RejectedError
 from nexus_supervisor.supervisor.inherited import Inherited
+from nexus_supervisor.supervisor.turning_away import turn_away
 from nexus_supervisor.supervisor.unix_listener import UnixFile, bind_unix
 
 if TYPE_CHECKING:
@@ -137,6 +139,18 @@ class Listeners:
         """Return where the daemon listens, in the order of the settings."""
         generation = self._next if fresh and self._next is not None else self._current
         return tuple(one.address for listeners in generation.values() for one in listeners)
+
+    def leave(self, *, kept: bool) -> None:
+        """Close all, since the daemon ends: workers accept who waits, and nobody new comes to be reset at the end.
+
+        A socket that somebody holds who stays is left as it is: one that was inherited, or all where the service
+        manager has them (``kept``). Whoever listens next accepts who waits there.
+        """
+        for listener in _all(self._current):
+            if not kept and not self._inherited.holds(listener.socket):
+                with suppress(OSError):  # without it a connection more may be reset
+                    turn_away(listener.socket)
+        self.close()
 
     def close(self) -> None:
         """Close all."""

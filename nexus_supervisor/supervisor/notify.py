@@ -239,6 +239,11 @@ class Notifier:
             self._socket.setblocking(False)  # noqa: FBT003 - the signature of the standard library
             self._beat(_watchdog_seconds(environment))
 
+    @property
+    def keeps_sockets(self) -> bool:
+        """Say whether a service manager is there that was given the listening sockets to keep."""
+        return self._socket is not None
+
     def note(self, event: Event, fleet: Fleet) -> None:
         """Tell what is new after an event."""
         self._asked += asks(event)

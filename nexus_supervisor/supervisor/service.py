@@ -227,7 +227,7 @@ class Service:
         if self._fleet.board.settings is not self._settings:
             self._apply_settings()
         if self._fleet.board.ending is not None:
-            self._listeners.close()  # workers accept a moment longer; who comes after them is refused, and not lost
+            self._listeners.leave(kept=self._notifier.keeps_sockets)
         self._arm()
 
     def _arm(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from nexus_supervisor.core.settings import Settings, parse
 from nexus_supervisor.errors import ConflictError, NexusError, RejectedError
 from nexus_supervisor.supervisor.inherited import Inherited
 from nexus_supervisor.supervisor.listeners import Listeners, bind
+from tests.support.http import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -362,3 +364,39 @@ def test_a_hundred_restarts_leave_no_descriptor(tmp_path: Path) -> None:
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert list(tmp_path.iterdir()) == []
     listeners.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
+@pytest.mark.parametrize("address", [HERE, "[::1]:0"])
+def test_a_daemon_that_ends_lets_nobody_new_in_and_keeps_who_waits(tmp_path: Path, address: str) -> None:
+    listeners = opened(tmp_path, web(address))
+    (listener,) = listeners.of("web")
+    with listener.socket.dup() as workers, socket.create_connection(workers.getsockname()[:2]) as waits:
+        listeners.leave(kept=False)
+
+        with pytest.raises(TimeoutError):
+            socket.create_connection(workers.getsockname()[:2], timeout=0.2)
+        accepted, _ = workers.accept()
+        with accepted:
+            waits.sendall(b"x")
+            assert accepted.recv(1) == b"x"
+
+
+def test_a_socket_that_the_service_manager_keeps_goes_on_letting_in(tmp_path: Path) -> None:
+    listeners = opened(tmp_path, web(HERE))
+    (listener,) = listeners.of("web")
+    with listener.socket.dup() as keeps:
+        listeners.leave(kept=True)
+
+        socket.create_connection(keeps.getsockname(), timeout=PATIENCE_SECONDS).close()
+
+
+def test_an_inherited_socket_goes_on_letting_in(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as keeps:
+        number = os.dup(keeps.fileno())
+        inherited = Inherited({number: socket.socket(fileno=number)}, {"web": (number,)})
+        listeners = opened(tmp_path, web("fd://web"), inherited)
+
+        listeners.leave(kept=False)
+
+        socket.create_connection(keeps.getsockname(), timeout=PATIENCE_SECONDS).close()
