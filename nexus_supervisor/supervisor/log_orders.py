@@ -44,9 +44,7 @@ class LogOrders:
     def reopen(self) -> None:
         """Open the file anew, if there is one: it was renamed to begin another one."""
         if self._file:
-            self._lead()
-            text = f"The log is written to {self._file}, which was opened anew."
-            self._tell(Notice("log_reopened", "info", text, {"file": self._file}))
+            self._lead(reopened=True)
 
     def dump(self) -> None:
         """Write down what every thread of the supervisor is doing: files, lines and functions, no values."""
@@ -56,9 +54,15 @@ class LogOrders:
             stacks = written.read().decode(errors="backslashreplace").splitlines()
         self._log.say("warning", "the stacks of the supervisor's threads:", stacks)
 
-    def _lead(self) -> None:
-        self._log.lead(self._directory / self._file if self._file else None, partial(self._failed, self._file))
+    def _lead(self, *, reopened: bool = False) -> None:
+        path = self._directory / self._file if self._file else None
+        self._log.lead(path, partial(self._led, self._file, reopened=reopened))
 
-    def _failed(self, file: str, reason: str) -> None:
-        text = f"The log can't be written to {file} ({reason}): it goes to stderr. Change [daemon] log_file."
-        self._tell(Notice("log_file_failed", "error", text, {"file": file, "reason": reason}))
+    def _led(self, file: str, reason: str, *, reopened: bool) -> None:
+        """Tell how it went; called in the log's thread."""
+        if reason:
+            text = f"The log can't be written to {file} ({reason}): it goes to stderr. Change [daemon] log_file."
+            self._tell(Notice("log_file_failed", "error", text, {"file": file, "reason": reason}))
+        elif reopened:
+            text = f"The log is written to {file}, which was opened anew."
+            self._tell(Notice("log_reopened", "info", text, {"file": file}))

@@ -122,10 +122,10 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """Have what follows written to another place; ``failed`` is called where that can't be, in the log's thread."""
+    """Have what follows written to another place; ``led`` is told in the log's thread when that is done or failed."""
 
     path: Path | None
-    failed: Callable[[str], None]
+    led: Callable[[str], None]
 
 
 class NoticeLog:
@@ -150,12 +150,13 @@ class NoticeLog:
         if LEVELS.index(notice.level) >= LEVELS.index(look.level):
             self._lines.put(look.line(notice, clock.wall()))
 
-    def lead(self, path: Path | None, failed: Callable[[str], None]) -> None:
+    def lead(self, path: Path | None, led: Callable[[str], None]) -> None:
         """Append what is told from now on to a file, opened anew; None: write it to the descriptor.
 
-        ``failed`` is called with the reason in the log's own thread, where the descriptor has to do instead.
+        ``led`` is called in the log's own thread when that is done: with "", or with the reason why the descriptor has
+        to do instead.
         """
-        self._lines.turn(_Turn(path, failed))
+        self._lines.turn(_Turn(path, led))
 
     def pass_on(self, lines: Iterable[OutputLine]) -> None:
         """Queue lines of workers, as far as they leave room for notices; from any thread."""
@@ -212,8 +213,8 @@ def _write(lines: Iterable[str | _Turn | threading.Event], file: LogFile) -> Non
         for turn in some:
             if isinstance(turn, threading.Event):
                 turn.set()
-            elif isinstance(turn, _Turn) and (reason := file.lead(turn.path)):
-                turn.failed(reason)
+            elif isinstance(turn, _Turn):
+                turn.led(file.lead(turn.path))
 
 
 def _indented(line: str) -> str:
