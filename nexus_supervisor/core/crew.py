@@ -53,15 +53,15 @@ def _moment(told: float | None, now: float) -> float | None:
 
 
 class Crew:
-    """Keep a process in every slot."""
+    """Keep a process in every slot; ``losses`` takes those that are gone off the roster."""
 
     def __init__(self, board: Board, steering: Steering) -> None:
         self._board, self._steering = board, steering
-        self._losses = Losses(board, steering)
+        self.losses = Losses(board, steering)
 
     def resume(self) -> None:
         """Go on with workers that serve already."""
-        self._losses.served()
+        self.losses.served()
 
     def note(self, event: Spawned | SpawnFailed | WorkerExited | WorkerSaid, now: float) -> None:
         """Take one event about a process; a late word of one that is gone changes nothing."""
@@ -91,7 +91,7 @@ class Crew:
         self._board.announce(crew_says.exited(process, status, expected=False))
         if process.live:
             self.strike(process, f"{process.slot} {status}", blamed=False)
-        self._losses.lost(process, status, now, clean=False)
+        self.losses.lost(process, status, now, clean=False)
 
     def _said(self, message: FromWorker, now: float) -> None:
         process = self._board.roster.get(message.slot, message.incarnation)
@@ -242,7 +242,7 @@ class Crew:
         changed = self._board.roster.word(process, Word.SERVES)
         self._board.roster.put(replace(changed, ready_since=now))
         self._board.announce(crew_says.slot_ready(process))
-        self._losses.served()
+        self.losses.served()
 
     def _exited(self, slot: str, incarnation: int, status: str, now: float, *, clean: bool) -> None:
         process = self._board.roster.get(slot, incarnation)
@@ -256,7 +256,7 @@ class Crew:
         if process.live and not finished:
             self.strike(process, f"{slot} was lost on it: {status}")
             self._steering.condemn(process, status, now)
-        self._losses.lost(process, status, now, clean=clean)
+        self.losses.lost(process, status, now, clean=clean)
 
     def fence(self, now: float) -> None:
         """End processes that have been silent past their deadline."""

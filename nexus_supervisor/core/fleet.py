@@ -268,6 +268,7 @@ class Fleet:
             self._crew.boot(now)
             self._journeys.drive(now)
             self._steering.drive(now)
+            self._crew.losses.give_up()
         self.trying.drive(now)
         if board.ending is None:
             if not self._upgrading.pending:

@@ -46,7 +46,6 @@ class Losses:
             board.rollout.done |= {slot.name}
         self._tell(slot, restarts.type_of(slot.program, settings), now)
         self._follow(process, slot)
-        self._give_up()
 
     def _tell(self, slot: Slot, restart: str, now: float) -> None:
         """Tell what comes next in a slot whose process is gone, where that is no new one at once."""
@@ -73,8 +72,8 @@ class Losses:
                 self._board.roster.leave(one)
                 self._board.announce(crew_says.leaves(one, f"{slot.name} died ({strategy})"))
 
-    def _give_up(self) -> None:
-        """End where nothing has ever served and every slot is given up."""
+    def give_up(self) -> None:
+        """End where nothing has ever served, every slot is given up, and nothing is under way that could mend it."""
         board, slots = self._board, list(self._board.roster.slots.values())
         failed = [one for one in slots if one.failed]
         busy = board.rollout is not None or board.recalls or self._steering.busy
