@@ -111,11 +111,17 @@ class Moving:
             )
 
     def _wait_for_somebody(self, rollout: Rollout, now: float) -> None:
-        """End where for as long as a start may take nobody was there to take the version."""
+        """End where for as long as a start may take nobody was there to take the version.
+
+        What was to wait for a while is tried at once, but once only: the version may be what mends it.
+        """
         if rollout.slots or rollout.moving(self._board.roster):
             rollout.alone_until = None
         elif rollout.alone_until is None:
             rollout.alone_until = now + self._board.settings.supervisor.rollout.start_timeout_seconds
+            if not rollout.hastened:
+                rollout.hastened = True
+                self._board.roster.hasten()
         elif rollout.alone_until <= now:
             rollout.fail("there was no worker that could take it", blamed=False)
 

@@ -109,17 +109,17 @@ def advance(phase: Phase, step: Step) -> Phase:
 class Rollout:
     """Hold one journey: what moves, how far it is, who waits for it.
 
-    ``base`` is the content that the candidate was judged against. ``slots`` are the slots whose process is replaced, in
-    order; all others are moved in place. ``canaries`` are the slots that move first. ``serial`` tells the processes
+    ``base`` is the content that the candidate was judged against. ``slots`` are the slots whose process is replaced,
+    in order; all others are moved in place. ``canaries`` are the slots that move first. ``serial`` tells the processes
     that it started from all others. ``recorded`` is False where a restart keeps the version. ``gone`` are the entries
     that it revokes, ``problems`` those of a directory of which only the revocations go. ``wanted`` is what the
     directory held. ``riders`` are the requests that its end answers. ``automatic``: nobody asked for it.
-    ``alone_until`` is when it ends because there is no process that could take it, ``tried_by`` when it ends because
-    there is no trial worker, ``prepared_by`` when it ends because nothing says whether it is prepared. ``done`` are
-    the slots whose new process has ended already, as its program's restart type wants it. ``next_at`` is
-    when the next group may move, ``grouped`` says that one is on its way. ``first_error`` is the first exception that
-    came out of a process which has it first, or was started for it. ``refused``: what it would start processes from
-    can't be had.
+    ``alone_until`` is when it ends because there is no process that could take it, ``hastened`` whether such were
+    tried sooner for it, ``tried_by`` when it ends because there is no trial worker, ``prepared_by`` when it ends
+    because nothing says whether it is prepared. ``done`` are the slots whose new process has ended already, as its
+    program's restart type wants it. ``next_at`` is when the next group may move, ``grouped`` says that one is on its
+    way. ``first_error`` is the first exception that came out of a process which has it first, or was started for it.
+    ``refused``: what it would start processes from can't be had.
     """
 
     kind: Kind
@@ -157,6 +157,7 @@ class Rollout:
     numbers: Facts = field(default_factory=dict)
     began: float = 0.0
     alone_until: float | None = None
+    hastened: bool = False
     tried_by: float | None = None
     prepared_by: float | None = None
     done: frozenset[str] = frozenset()

@@ -291,6 +291,12 @@ class Roster:
             if slot.failed and program in (None, slot.program):
                 self.slots[slot.name] = replace(slot, failed="", deaths=0, died=(), retry_at=None).met(Fate.AGAIN)
 
+    def hasten(self) -> None:
+        """Have slots tried at once that wait for their next process."""
+        for slot in list(self.slots.values()):
+            if slot.retry_at is not None:
+                self.slots[slot.name] = replace(slot, retry_at=None)
+
     def empty(self, now: float, *, relieved: bool = True) -> list[Slot]:
         """Return the slots that need a process and whose time to try has come; it doesn't have to come again.
 

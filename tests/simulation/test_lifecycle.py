@@ -147,6 +147,21 @@ def test_the_last_slot_of_a_program_is_never_given_up_and_waits_as_long_as_can_b
     assert document(world)["state"] == "degraded"
 
 
+def test_a_change_that_nobody_is_there_to_take_is_tried_at_once_whatever_is_waited_for() -> None:
+    world = running()
+    dies_at_its_start(world, "gateway-0", "gateway-1", "gateway-2")
+    world.elapse(25)
+    assert {state_of(world, slot) for slot in world.fleet.board.roster.slots} == {"failed", "backoff"}
+    began = world.now
+
+    world.change("b")
+    world.settle()
+
+    assert world.now < began + 5
+    assert document(world)["state"] == "ok"
+    assert set(world.live().values()) == {2}
+
+
 def test_deaths_far_apart_never_give_a_slot_up() -> None:
     world = running()
 
@@ -240,6 +255,22 @@ def test_a_start_ends_with_the_reason_where_no_worker_can_be_started() -> None:
     assert isinstance(end, effects.Exit)
     assert end.reason.startswith("no worker could be started: gateway-")
     assert end.reason.endswith("died 6 times within 10 s, and the last time: exit code 1")
+
+
+def test_a_start_ends_also_where_a_push_was_under_way_when_its_last_slot_was_given_up() -> None:
+    world = World(committed=Committed(Version(1), content("a")))
+    world.faults.spawns = True
+    world.begin()
+    world.settle()
+    world.change("b")
+    for _ in range(4):
+        world.elapse(200)
+        world.settle()
+
+    assert world.exit == 1
+    (end,) = world.performed(effects.Exit)
+    assert isinstance(end, effects.Exit)
+    assert "could not be started: no more processes" in end.reason
 
 
 def test_a_first_start_ends_with_the_reason_where_its_first_worker_dies() -> None:
