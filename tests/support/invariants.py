@@ -186,7 +186,7 @@ class Invariants:
             slot = self.world.fleet.board.roster.slots.get(effect.slot)
             wanted = slot is not None and not slot.stopped
             others = [one for one in self.world.workers.values() if one.slot == effect.slot and one is not worker]
-            ready = any(one.serving for one in others)
+            ready = any(one.serving for one in others) or self._died_untold(worker)
             assert ready or not wanted, "the replacement is ready before the old one is drained"
 
     def _follows(self, worker: SimulatedWorker, version: int) -> None:
@@ -201,6 +201,11 @@ class Invariants:
         if len(first) >= chosen.canary.of(len(board.roster.slots)):
             bake = 0.0 if rollout.short else chosen.bake_seconds
             assert any(one.active_at + bake <= now + MOMENT for one in first), "nobody follows before the canary baked"
+
+    def _died_untold(self, worker: SimulatedWorker) -> bool:
+        """Say whether another process of a slot has just ended, which the fleet can't know: nobody told it yet."""
+        told = (one for one in self.world.pending if isinstance(one, events.WorkerExited))
+        return any(one.slot == worker.slot and one.incarnation != worker.incarnation for one in told)
 
     def _all_serve(self, version: int) -> None:
         """One that died meanwhile or is frozen is not asked, nor one that belongs to a slot which is about to go."""
